@@ -1,0 +1,12 @@
+"""Denoising Studio: train, watch, sample and look inside denoising diffusion models.
+
+Three layers, each importing only those below it::
+
+    app      the window: PySide6 and pyqtgraph live here and nowhere else
+    session  threads between the window and the core: jobs, control, mailbox (no Qt)
+    core     the models: torch and numpy (no Qt, no threads)
+
+``studio.cli`` stands beside ``app`` and drives the same core without a window.
+"""
+
+__version__ = "0.1.0"

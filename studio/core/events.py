@@ -1,0 +1,139 @@
+"""Messages: everything a job may tell the outside.
+
+All are frozen and hold no tensors, only numbers, text and read-only arrays, so they cross threads, go to
+``events.jsonl`` and feed a panel or a terminal alike. ``Failed`` is always followed by ``Finished``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+PreviewKind = Literal["samples", "trajectory", "data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all messages. ``job_id`` is stamped by whoever runs the job; panels ignore older ids."""
+
+    job_id: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Event):
+    """One line on what the job is doing now; ``fraction`` in [0, 1] where it is known."""
+
+    text: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """Training after ``step`` of ``total`` steps.
+
+    ``scalars`` are means since the last message: ``loss``, ``grad_norm``, ``learning_rate`` and what a recipe adds.
+    ``steps`` and ``losses`` hold every single step since then. ``level_loss`` (L,) is the mean loss in each of L
+    log-SNR bins (NaN where no sample fell) with edges ``level_edges`` (L + 1,), from clean to noisy.
+    """
+
+    step: int
+    total: int
+    images: int
+    seconds: float
+    images_per_second: float
+    eta_seconds: float
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    level_loss: np.ndarray | None = None
+    level_edges: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut(Event):
+    """Loss of the EMA weights on held-out data at fixed noise, after ``step`` steps."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Event):
+    """Pictures for the window: (B, C, H, W) uint8, or (B, D) float32 points. ``step`` is a training step."""
+
+    step: int
+    images: np.ndarray
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame(Event):
+    """One visited level of a sampling run; ``index`` runs from 0 (pure noise) to ``total`` (the sample).
+
+    ``x``, ``x0`` and ``eps`` are (B, C, H, W) or (B, D) float32 in the model's range. ``alpha`` and ``sigma`` are the
+    level of x, ``time`` the schedule's time in [0, 1], ``nfe`` the network evaluations an image so far.
+    ``eps_norm`` is the root mean square of eps, ``x0_change`` that of x0's change since the frame before.
+    """
+
+    index: int
+    total: int
+    alpha: float
+    sigma: float
+    time: float
+    beta: float
+    nfe: int
+    seconds: float
+    x: np.ndarray
+    x0: np.ndarray
+    eps: np.ndarray
+    eps_norm: float
+    x0_change: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field(Event):
+    """The score field of a 2-D denoiser at one frame: ``points`` (P, 2) and ``arrows`` (P, 2), the score times sigma."""
+
+    index: int
+    points: np.ndarray
+    arrows: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved(Event):
+    """A file was written whole and renamed into place."""
+
+    path: str
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """The job waits (True) or goes on (False)."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    """What went wrong and what to do (``summary``, for the person); ``details`` is the traceback."""
+
+    summary: str
+    details: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Event):
+    """The last message of every job. ``outcome`` says how it ended."""
+
+    outcome: Literal["done", "stopped", "failed"]
+    seconds: float = 0.0
+
+
+def freeze(array: np.ndarray) -> np.ndarray:
+    """The array, marked read-only, as messages carry it."""
+    array.flags.writeable = False
+    return array

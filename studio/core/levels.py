@@ -1,0 +1,100 @@
+"""Noise levels and the Gaussian algebra between two of them.
+
+A level is the pair (alpha, sigma) of ``x = alpha * x0 + sigma * eps``. Scaling x, alpha and sigma together by any
+c > 0 changes the *frame*, not the information: variance preserving (VP) is the frame alpha**2 + sigma**2 = 1,
+variance exploding (VE) the frame alpha = 1. Every formula here holds in any frame.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Scalar = TypeVar("Scalar", float, Tensor)
+
+
+class Level(NamedTuple):
+    """Signal scale ``alpha`` >= 0 and noise scale ``sigma`` >= 0, not both 0.
+
+    Python floats when sampling, so that no step waits for the device; tensors of shape (B,) when training.
+    """
+
+    alpha: float | Tensor
+    sigma: float | Tensor
+
+
+CLEAN = Level(1.0, 0.0)
+
+
+class Posterior(NamedTuple):
+    """q(x_s | x_t, x0) = N(of_x * x_t + of_x0 * x0, var): the cleaner level s seen from the noisier t."""
+
+    of_x: float
+    of_x0: float
+    var: float
+
+
+def log_snr(level: Level) -> float | Tensor:
+    """ln(alpha**2 / sigma**2), the frame-free name of a level; +inf where clean, -inf where pure noise."""
+    alpha, sigma = level
+    if isinstance(alpha, Tensor) or isinstance(sigma, Tensor):
+        return 2.0 * (torch.as_tensor(alpha).log() - torch.as_tensor(sigma).log())
+    if sigma == 0.0:
+        return math.inf
+    return 2.0 * math.log(alpha / sigma) if alpha > 0.0 else -math.inf
+
+
+def from_log_snr(value: float) -> Level:
+    """The VP level of a log-SNR: alpha**2 = sigmoid(value), sigma**2 = sigmoid(-value), without cancellation."""
+    if value >= 0.0:
+        odds = math.exp(-value)
+        return Level(math.sqrt(1.0 / (1.0 + odds)), math.sqrt(odds / (1.0 + odds)))
+    odds = math.exp(value)
+    return Level(math.sqrt(odds / (1.0 + odds)), math.sqrt(1.0 / (1.0 + odds)))
+
+
+def from_alpha_bar(alpha_bar: float) -> Level:
+    """The VP level of DDPM's cumulative product, in [0, 1]."""
+    return Level(math.sqrt(alpha_bar), math.sqrt(1.0 - alpha_bar))
+
+
+def variance_preserving(level: Level) -> Level:
+    """The same level in the VP frame."""
+    scale = math.hypot(level.alpha, level.sigma)
+    return Level(level.alpha / scale, level.sigma / scale)
+
+
+def expand(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A (B,) tensor as (B, 1, ...) to multiply ``like``; floats pass through."""
+    if isinstance(value, Tensor) and value.ndim == 1:
+        return value.view(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
+    return value
+
+
+def diffuse(x0: Tensor, level: Level, eps: Tensor) -> Tensor:
+    """x = alpha * x0 + sigma * eps, the forward process in one jump (DDPM, arXiv 2006.11239, eq. 4)."""
+    return expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * eps
+
+
+def beta_between(t: Level, s: Level) -> float:
+    """DDPM's beta of the jump s -> t: 1 - alpha_bar_t / alpha_bar_s, in [0, 1].
+
+    Computed as (sigma_t**2 - (alpha_t/alpha_s)**2 sigma_s**2) in the VP frame, which keeps its digits where both
+    levels are nearly clean.
+    """
+    t, s = variance_preserving(t), variance_preserving(s)
+    return t.sigma**2 - (t.alpha / s.alpha) ** 2 * s.sigma**2
+
+
+def posterior(t: Level, s: Level) -> Posterior:
+    """q(x_s | x_t, x0) between level t and a cleaner level s, alpha_s > 0 (DDPM eq. 6-7, for any frame and any jump)."""
+    if s.sigma == 0.0:
+        return Posterior(0.0, s.alpha, 0.0)
+    ratio = t.alpha / s.alpha
+    var_ts = t.sigma**2 - ratio**2 * s.sigma**2
+    assert var_ts >= -1e-12 * t.sigma**2, "levels must descend in noise"
+    share = max(var_ts, 0.0) / t.sigma**2
+    return Posterior(ratio * s.sigma**2 / t.sigma**2, s.alpha * share, share * s.sigma**2)
