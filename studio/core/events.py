@@ -12,9 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-PreviewKind = Literal["samples", "trajectory", "data"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Base of all messages. ``job_id`` is stamped by whoever runs the job; panels ignore older ids."""
@@ -36,7 +33,7 @@ class Progress(Event):
 
     ``scalars`` are means since the last message: ``loss``, ``grad_norm``, ``learning_rate`` and what a recipe adds.
     ``steps`` and ``losses`` hold every single step since then. ``level_loss`` (L,) is the mean loss in each of L
-    log-SNR bins (NaN where no sample fell) with edges ``level_edges`` (L + 1,), from clean to noisy.
+    log-SNR bins (NaN where no sample fell) with ascending edges ``level_edges`` (L + 1,); it comes about once a second.
     """
 
     step: int
@@ -103,6 +100,26 @@ class Field(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataPreview(Event):
+    """A data set as the person chose it: some items as in :class:`Preview`, and a line about it."""
+
+    title: str
+    summary: str
+    images: np.ndarray
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Event):
+    """What a training would cost, measured on a few steps: seconds a step, bytes of memory, learned numbers."""
+
+    seconds_per_step: float
+    memory: int
+    num_parameters: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Saved(Event):
     """A file was written whole and renamed into place."""
 
@@ -115,6 +132,13 @@ class Paused(Event):
     """The job waits (True) or goes on (False)."""
 
     paused: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned(Event):
+    """Something went wrong, and the job goes on all the same."""
+
+    summary: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,54 @@
+"""What an exact continuation needs: weights, average and optimiser state, in one ``.safetensors`` file.
+
+Noise and batches follow from (seed, step), so there is no random state to keep: training 2N steps equals training N,
+saving, loading, and training N more, bit for bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from studio.core.checkpoints.native import portable, write
+
+
+def save_resume(
+    path: Path, facts: dict[str, Any], ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> None:
+    """Write the state beside ``facts`` (plain values: step, images, seconds, the configuration)."""
+    tensors = {f"ema.{name}": value for name, value in ema.state_dict().items()}
+    tensors |= {f"raw.{name}": value for name, value in raw.state_dict().items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"opt{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    write(path, portable(tensors), {"resume": json.dumps(facts)})
+
+
+def load_resume(
+    path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Put the state back into fresh objects of the same configuration; returns the facts. Raises ValueError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["resume"])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        raw.load_state_dict(_under("raw.", tensors))
+        ema.load_state_dict(_under("ema.", tensors))
+        for number, optimizer in enumerate(optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(f"opt{number}.", tensors).items():
+                index, key = name.split(".", 1)
+                state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be continued from: {error}. Start a new run from its config.toml.") from error
+    return facts
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,34 @@
+"""Which device computes: CUDA, Apple's MPS or the CPU, chosen once, and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal
+
+import torch
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def choose(name: DeviceName = "auto") -> torch.device:
+    """The best device at hand, or the one asked for. Raises ValueError where it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, usable in there.items() if usable))
+    if not there[name]:
+        raise ValueError(f"device = {name!r} is not possible: this machine has {', '.join(k for k in there if there[k])}.")
+    return torch.device(name)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the top bar: "CPU · 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "Apple GPU" if device.type == "mps" else f"CPU · {torch.get_num_threads()} threads"
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """bfloat16 where it is fast (CUDA with bf16 units); plain float32 elsewhere, where it would be slower."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()

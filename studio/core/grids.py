@@ -1,0 +1,105 @@
+"""Grids: which levels of a schedule a sampler visits.
+
+A grid turns a schedule and a number of steps N into N + 1 descending levels, the last one clean. Steps are counted as
+in DDPM: tau in [0, T - 1], at time t = (tau + 1) / T, and may be fractional.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+import numpy as np
+
+from studio.core.knobs import Knobbed, knob
+from studio.core.levels import CLEAN, Level, from_log_snr, log_snr
+from studio.core.registry import register
+from studio.core.schedules import NoiseSchedule
+
+
+class Grid(abc.ABC):
+    """A way to choose N of a schedule's levels."""
+
+    title: str
+
+    @abc.abstractmethod
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        """N + 1 descending levels, the last one clean. Raises ValueError where N does not fit the schedule."""
+
+
+def _at_steps(schedule: NoiseSchedule, steps: np.ndarray) -> list[Level]:
+    return [schedule.level(float(tau + 1.0) / schedule.length) for tau in steps[::-1]] + [CLEAN]
+
+
+def _check(num_steps: int, most: int) -> None:
+    if not 1 <= num_steps <= most:
+        raise ValueError(f"steps = {num_steps} is not possible: this schedule allows 1 to {most}.")
+
+
+@register("grid", "uniform")
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Knobbed, Grid):
+    """Evenly strided steps with both ends, rounded to whole ones (improved DDPM's respacing, arXiv 2102.09672)."""
+
+    title = "evenly spaced"
+
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        _check(num_steps, schedule.length)
+        if num_steps == 1:
+            return _at_steps(schedule, np.array([schedule.length - 1]))
+        return _at_steps(schedule, np.round(np.linspace(0, schedule.length - 1, num_steps)))
+
+
+@register("grid", "quadratic")
+@dataclass(frozen=True, kw_only=True)
+class Quadratic(Knobbed, Grid):
+    """Steps that crowd towards the data: tau = linspace(0, sqrt(0.8 T), N)**2 (DDIM, arXiv 2010.02502, D.2).
+
+    The steps stay fractional: rounding them, as the paper's code does, repeats step 0 many times for large N.
+    """
+
+    title = "quadratic"
+
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        _check(num_steps, schedule.length)
+        top = min(0.8 * schedule.length, schedule.length - 1.0)
+        if num_steps == 1:
+            return _at_steps(schedule, np.array([top]))
+        return _at_steps(schedule, np.linspace(0.0, np.sqrt(top), num_steps) ** 2)
+
+
+@register("grid", "log_snr")
+@dataclass(frozen=True, kw_only=True)
+class LogSNR(Knobbed, Grid):
+    """Evenly spaced in log-SNR (DPM-Solver, arXiv 2206.00927), between two bounds within the schedule's own."""
+
+    title = "even in log-SNR"
+    noisiest: float = knob(-8.0, help="Log-SNR of the first level.", label="From log-SNR", low=-14.0, high=0.0)
+    cleanest: float = knob(5.0, help="Log-SNR of the last noisy level.", label="To log-SNR", low=0.5, high=14.0)
+
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        _check(num_steps, 10000)
+        low = max(self.noisiest, float(log_snr(schedule.level(1.0))))
+        high = min(self.cleanest, float(log_snr(schedule.level(1.0 / schedule.length))))
+        return [from_log_snr(float(value)) for value in np.linspace(low, high, num_steps)] + [CLEAN]
+
+
+@register("grid", "exact")
+@dataclass(frozen=True, kw_only=True)
+class Exact(Knobbed, Grid):
+    """The steps typed by hand, in DDPM's counting (T - 1 is noisiest); the number of steps follows from them."""
+
+    title = "typed by hand"
+    steps: str = knob(
+        "999, 800, 600, 400, 250, 150, 80, 30, 5", help="Steps to visit, 0 to T - 1.", label="Steps", symbol="τ"
+    )
+
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        words = self.steps.replace(",", " ").split()
+        try:
+            taus = sorted({float(word) for word in words})
+        except ValueError:
+            raise ValueError(f"steps = {self.steps!r} is not possible: type numbers with commas between.") from None
+        if not taus or not 0.0 <= taus[0] <= taus[-1] <= schedule.length - 1:
+            raise ValueError(f"steps = {self.steps!r} is not possible: type numbers from 0 to {schedule.length - 1}.")
+        return _at_steps(schedule, np.array(taus))

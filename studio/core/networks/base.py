@@ -1,0 +1,42 @@
+"""The network's contract: a description made of knobs, and the module it builds.
+
+A module maps ``(x, log_snr, cond)`` to a raw output of x's shape; the level reaches it only as log-SNR, so it serves
+every schedule. ``cond`` is (B,) int64 with -1 for "no class", or None.
+"""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from studio.core.knobs import Knobbed
+
+
+class Network(nn.Module, abc.ABC):
+    """A trainable map from (x, log-SNR, class) to x's shape."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
+        """x (B, ...), log_snr (B,), cond (B,) or None -> (B, ...)."""
+
+    @abc.abstractmethod
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The weights between hidden layers: those that Muon may orthogonalise (not inputs, outputs, embeddings)."""
+
+
+class NetworkSpec(Knobbed, abc.ABC):
+    """A frozen dataclass of knobs that describes a network."""
+
+    title: str
+    kind: str
+    """Which data it takes: "image" or "points"."""
+
+    @abc.abstractmethod
+    def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
+        """The module for items of ``shape``, (C, H, W) or (D,); ``num_classes`` 0 means no class input."""
+
+
+def num_parameters(network: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

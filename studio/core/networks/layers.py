@@ -1,0 +1,81 @@
+"""Parts that networks share: the embedding of level and class, and the scale-shift residual block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class LevelEmbedding(nn.Module):
+    """Embeds log-SNR (B,) and class (B,) into (B, width).
+
+    The level enters as its angle (2 / pi) atan(sigma / alpha) in [0, 1], which stays bounded from clean data to pure
+    noise, through DDPM's sinusoids of 1000 times that angle. Class ``num_classes`` is "no class".
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, num_classes: int, num_frequencies: int = 32) -> None:
+        super().__init__()
+        rates = torch.exp(-math.log(10000.0) * torch.arange(num_frequencies) / (num_frequencies - 1))
+        self.register_buffer("frequencies", 1000.0 * rates, persistent=False)
+        self.layers = nn.Sequential(nn.Linear(2 * num_frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.classes = nn.Embedding(num_classes + 1, width) if num_classes else None
+
+    def forward(self, log_snr: Tensor, cond: Tensor | None) -> Tensor:
+        angle = (2.0 / math.pi) * torch.atan(torch.exp(-0.5 * log_snr))
+        phase = angle.unsqueeze(1) * self.frequencies
+        found = self.layers(torch.cat([phase.sin(), phase.cos()], 1))
+        if self.classes is not None:
+            nothing = self.classes.num_embeddings - 1
+            if cond is None:
+                cond = torch.full_like(log_snr, nothing, dtype=torch.int64)
+            found = found + self.classes(torch.where(cond < 0, nothing, cond))
+        return functional.silu(found)
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm, SiLU, 3x3 convolution, twice, around a skip; the embedding scales and shifts the second norm.
+
+    The last convolution starts at zero, so that a new block is the identity.
+    """
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        groups = math.gcd(8, channels)
+        self.norm1 = nn.GroupNorm(groups, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.norm2 = nn.GroupNorm(groups, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self.conv1(functional.silu(self.norm1(x)))
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
+        hidden = torch.addcmul(shift, self.norm2(hidden), 1.0 + scale)
+        return x + self.conv2(functional.silu(hidden))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over all places of a feature map (B, C, H, W), around a skip."""
+
+    def __init__(self, channels: int, head_channels: int = 32) -> None:
+        super().__init__()
+        self.heads = max(1, channels // head_channels)
+        self.norm = nn.GroupNorm(math.gcd(8, channels), channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3 * self.heads, channels // self.heads, height * width)
+        query, key, value = qkv.transpose(2, 3).chunk(3, 1)
+        found = functional.scaled_dot_product_attention(query, key, value)
+        return x + self.out(found.transpose(2, 3).reshape(batch, channels, height, width))

@@ -1,0 +1,34 @@
+"""Presets: named starting points for a training, from seconds on points to an hour on digits."""
+
+from __future__ import annotations
+
+from studio.core.config import RunKnobs, TrainConfig
+from studio.core.data.images import MNIST, FashionMNIST
+from studio.core.data.points import Gaussians8, Mixture1D, SwissRoll, TwoMoons
+from studio.core.networks.mlp import MLPSpec
+from studio.core.networks.unet import UNetSpec
+from studio.core.optimizers import AdamSpec
+from studio.core.recipes.denoising import Denoising
+
+DEFAULT = "digits"
+
+
+def presets() -> dict[str, TrainConfig]:
+    """Every preset by name, the default first."""
+    points = {"network": MLPSpec(), "optimizer": AdamSpec(learning_rate=2e-3)}
+    quick = RunKnobs(steps=4000, batch=512, preview_every=2.0)
+    return {
+        DEFAULT: TrainConfig(title="Digits"),
+        "digits-large": TrainConfig(title="Digits, large", network=UNetSpec(width=48), run=RunKnobs(steps=16000)),
+        "digits-ddpm": TrainConfig(
+            title="Digits, plain DDPM",
+            recipe=Denoising(parameterization="eps", level_choice="schedule"),
+            optimizer=AdamSpec(),
+            run=RunKnobs(steps=10000),
+        ),
+        "fashion": TrainConfig(title="Fashion", data=FashionMNIST(), run=RunKnobs(steps=4000)),
+        "swiss-roll": TrainConfig(title="Swiss roll", data=SwissRoll(), run=quick, **points),
+        "two-moons": TrainConfig(title="Two moons", data=TwoMoons(), run=quick, **points),
+        "gaussians": TrainConfig(title="Eight Gaussians", data=Gaussians8(), run=quick, **points),
+        "mixture-1d": TrainConfig(title="Mixture on a line", data=Mixture1D(), run=quick, **points),
+    }

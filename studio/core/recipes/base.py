@@ -1,0 +1,75 @@
+"""The recipe's contract.
+
+A recipe says how to train; its learner does it, one step a call, and owns every network and optimiser involved. The
+trainer around it knows nothing of the method: it only feeds batches, keeps the average, and reports.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from studio.core.data.base import Batch
+from studio.core.denoisers import Denoiser
+from studio.core.knobs import Knobbed
+from studio.core.networks.base import NetworkSpec
+from studio.core.noise import Noise
+from studio.core.optimizers import OptimizerSpec
+from studio.core.schedules import NoiseSchedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What a recipe needs to know of a data set: item shape, classes, mean and spread in the model's range."""
+
+    shape: tuple[int, ...]
+    num_classes: int
+    mean: float
+    std: float
+
+
+class Learner(abc.ABC):
+    """A training under way."""
+
+    denoiser: Denoiser
+    """The denoiser being trained; the trainer averages its weights."""
+    optimizers: list[torch.optim.Optimizer]
+
+    @abc.abstractmethod
+    def step(self, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
+        """One update. ``index`` counts steps and feeds the noise.
+
+        Returns tensors on the device: scalars ``loss`` and ``grad_norm`` and what else a recipe reports, and, where the
+        recipe works level by level, ``sample_loss`` (B,) and ``log_snr`` (B,).
+        """
+
+    @abc.abstractmethod
+    def loss(self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
+        """The loss of ``denoiser`` (this one, or its average) on a batch; no class is dropped and nothing updated."""
+
+
+class Recipe(Knobbed, abc.ABC):
+    """A frozen dataclass of knobs that describes a way to train."""
+
+    title: str
+    family: str
+    """The method's name as the library shows it."""
+
+    @property
+    @abc.abstractmethod
+    def schedule(self) -> NoiseSchedule:
+        """The training schedule, whose levels samplers visit by default."""
+
+    @abc.abstractmethod
+    def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:
+        """The denoiser with fresh weights, as a checkpoint rebuilds it."""
+
+    @abc.abstractmethod
+    def learner(
+        self, network: NetworkSpec, optimizer: OptimizerSpec, data: DataFacts, *, seed: int, device: torch.device
+    ) -> Learner:
+        """Fresh weights drawn from ``seed``, and their optimisers."""

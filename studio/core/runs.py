@@ -1,0 +1,94 @@
+"""Run folders: everything one training leaves behind, written as it goes.
+
+``config.toml`` says what was asked, ``events.jsonl`` what happened (one message a line, the same that the window
+shows), ``checkpoints/model.safetensors`` is the model so far, ``checkpoints/resume.safetensors`` what an exact
+continuation needs, and ``samples/`` the previews.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.core import events
+from studio.core.files import write_text
+
+_LOGGED = (events.Progress, events.HeldOut, events.Saved, events.Warned, events.Failed, events.Finished)
+
+
+class Run:
+    """A run folder. Making one touches nothing; :meth:`create` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    config = property(lambda self: self.folder / "config.toml")
+    events = property(lambda self: self.folder / "events.jsonl")
+    model = property(lambda self: self.folder / "checkpoints" / "model.safetensors")
+    resume = property(lambda self: self.folder / "checkpoints" / "resume.safetensors")
+    samples = property(lambda self: self.folder / "samples")
+
+    @staticmethod
+    def new(parent: Path, name: str) -> Run:
+        """A run named by the time and ``name`` that does not exist yet, under ``parent``."""
+        words = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{words or 'run'}"
+        folder, number = parent / stem, 2
+        while folder.exists():
+            folder, number = parent / f"{stem}-{number}", number + 1
+        return Run(folder)
+
+    @staticmethod
+    def is_run(folder: Path) -> bool:
+        """Whether a folder looks like a run."""
+        return (folder / "config.toml").is_file()
+
+    def create(self, config: str) -> None:
+        """Make the folder and write its configuration. Raises OSError."""
+        self.samples.mkdir(parents=True, exist_ok=True)
+        write_text(self.config, config)
+
+    def log(self, event: events.Event) -> None:
+        """Append a message to ``events.jsonl``, if it is of a kind that is kept."""
+        if isinstance(event, _LOGGED):
+            with open(self.events, "a", encoding="utf-8") as file:
+                file.write(json.dumps(_to_plain(event)) + "\n")
+
+    def read(self) -> Iterator[events.Event]:
+        """The messages so far. A line that is cut short or unknown is passed over."""
+        if not self.events.is_file():
+            return
+        with open(self.events, encoding="utf-8") as file:
+            for line in file:
+                event = _from_plain(line)
+                if event is not None:
+                    yield event
+
+
+def _to_plain(event: events.Event) -> dict[str, Any]:
+    table: dict[str, Any] = {"event": type(event).__name__}
+    for item in fields(event):
+        value = getattr(event, item.name)
+        if isinstance(value, np.ndarray):
+            value = [None if np.isnan(number) else round(float(number), 6) for number in value]
+        table[item.name] = value
+    return table
+
+
+def _from_plain(line: str) -> events.Event | None:
+    try:
+        table = json.loads(line)
+        kind = {cls.__name__: cls for cls in _LOGGED}[table.pop("event")]
+        for name in ("losses", "level_loss", "level_edges", "steps"):
+            if table.get(name) is not None:
+                numbers = [np.nan if number is None else number for number in table[name]]
+                table[name] = events.freeze(np.array(numbers, np.int64 if name == "steps" else np.float32))
+        return kind(**table)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,141 @@
+"""A sampling run, whole: which sampler over which levels, from which seed, for which classes.
+
+The window, the command line and the trainer's previews all sample through here, so the same values give the same
+pictures everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from studio.core.denoisers import NO_CLASS, Clipped, Denoiser, Guided
+from studio.core.device import autocast
+from studio.core.grids import Grid, LogSNR
+from studio.core.knobs import Knobbed, knob
+from studio.core.levels import Level
+from studio.core.noise import Noise
+from studio.core.samplers.base import Sampler, Step, start
+from studio.core.samplers.ddim import DDIM
+from studio.core.schedules import NoiseSchedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleKnobs(Knobbed):
+    """What every sampler has in common."""
+
+    steps: int = knob(20, help="Levels to visit.", label="Steps", symbol="N", low=1, high=10000, log=True)
+    seed: int = knob(0, help="The pictures follow from it, at any batch size.", low=0, high=2**31 - 1)
+    count: int = knob(36, help="How many to sample.", label="Images", symbol="B", low=1, high=100_000, log=True)
+    label: str = knob("each", help='Class to sample: its name or number, "each" in turn, or "none".', symbol="y")
+    guidance: float = knob(
+        0.0, help="Pull towards the class: 0 is the plain model; each step then costs two evaluations.",
+        symbol="w", low=0.0, high=20.0,
+    )
+    clip: bool = knob(True, help="Keep x0-hat within the range of images.", label="Clip x̂₀")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSpec:
+    """A sampler, a grid, and what they have in common."""
+
+    sampler: Sampler = field(default_factory=DDIM)
+    grid: Grid = field(default_factory=LogSNR)
+    knobs: SampleKnobs = field(default_factory=SampleKnobs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is sampled from: a denoiser, its training schedule, and the facts of its data."""
+
+    denoiser: Denoiser
+    schedule: NoiseSchedule
+    shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether items are pictures in [-1, 1] rather than points."""
+        return len(self.shape) == 3
+
+
+def labels_of(text: str, class_names: Sequence[str], indices: Sequence[int]) -> list[int] | None:
+    """The class of each image: a class by name or number, "each" in turn by index, or None for "none".
+
+    Raises ValueError for an unknown class. A model without classes takes "each" and "none" alike as no class.
+    """
+    word = text.strip().lower()
+    if word == "none" or (word == "each" and not class_names):
+        return None
+    if word == "each":
+        return [index % len(class_names) for index in indices]
+    if not class_names:
+        raise ValueError(f"label = {text!r} is not possible: this model knows no classes.")
+    names = [name.lower() for name in class_names]
+    if word in names:
+        return [names.index(word)] * len(indices)
+    if word.isdecimal() and int(word) < len(names):
+        return [int(word)] * len(indices)
+    raise ValueError(f"label = {text!r} is no class; there are each, none, {', '.join(class_names)}.")
+
+
+def levels_of(spec: SampleSpec, schedule: NoiseSchedule) -> list[Level]:
+    """The levels that a run visits, N + 1, the last one clean."""
+    return spec.grid.levels(schedule, spec.knobs.steps)
+
+
+def sample(
+    subject: Subject,
+    spec: SampleSpec,
+    device: torch.device,
+    *,
+    indices: Sequence[int] | None = None,
+    x_start: Tensor | None = None,
+) -> Iterator[Step]:
+    """Run ``spec`` for the images ``indices`` (all of them by default). Yields the sampler's steps.
+
+    ``x_start`` (B, ...) replaces the noise drawn from the seed, in the VP frame.
+    """
+    knobs = spec.knobs
+    indices = range(knobs.count) if indices is None else indices
+    denoiser = subject.denoiser
+    found = labels_of(knobs.label, subject.class_names, indices)
+    cond = None if found is None else torch.tensor(found, device=device)
+    if cond is None and subject.class_names:
+        cond = torch.full((len(indices),), NO_CLASS, device=device)
+    elif cond is not None and knobs.guidance > 0.0:
+        denoiser = Guided(denoiser, knobs.guidance)
+    if knobs.clip and subject.is_image:
+        denoiser = Clipped(denoiser)
+    noise = Noise(knobs.seed, indices, device)
+    levels = levels_of(spec, subject.schedule)
+    x = start(noise, subject.shape, levels[0]) if x_start is None else x_start.to(device)
+    steps = spec.sampler.run(denoiser, x, levels, cond=cond, noise=noise)
+    while True:
+        # Autocast is entered for one step at a time: a context held across a yield would leak to the caller.
+        with autocast(device):
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+def slerp(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
+    """(W, ...) points on the arc from noise ``a`` (...) to ``b`` (...), for ``weights`` (W,) in [0, 1].
+
+    A straight mix of two Gaussian noises is too short to be one; the arc keeps the length (DDIM, arXiv 2010.02502, D.3).
+    """
+    cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0).clamp(-1.0, 1.0)
+    angle = torch.acos(cosine)
+    weights = weights.view(-1, *(1,) * a.ndim).to(a.dtype)
+    if angle.sin() < 1e-4:
+        return (1.0 - weights) * a + weights * b
+    return (((1.0 - weights) * angle).sin() * a + (weights * angle).sin() * b) / angle.sin()
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, rounded."""
+    return ((x.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,360 @@
+"""The training loop, as a generator of messages.
+
+``Trainer.run`` takes whole steps and yields between them, so whoever iterates it may pause, stop or look at the model
+at any yield. It knows nothing of threads or windows; what it must be told comes through a :class:`TrainControl`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.core import device as devices
+from studio.core import events, pictures
+from studio.core.checkpoints import native, resume
+from studio.core.checkpoints.header import Header
+from studio.core.config import PARTS, TrainConfig, method_to_dict, to_toml
+from studio.core.data.base import Batches
+from studio.core.ema import EMA
+from studio.core.files import explain
+from studio.core.knobs import values_of
+from studio.core.networks.base import num_parameters
+from studio.core.noise import Noise
+from studio.core.optimizers import set_rate
+from studio.core.recipes.base import DataFacts
+from studio.core.runs import Run
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, sample, to_uint8
+
+REPORT_SECONDS = 0.05
+LEVEL_SECONDS = 1.0
+PREVIEW_SHARE = 0.03
+HELD_OUT_COUNT = 256
+LEVEL_EDGES = events.freeze(np.linspace(-10.0, 10.0, 26, dtype=np.float32))
+_HELD_OUT_SEED = 2**40
+
+
+class TrainControl(Protocol):
+    """What the loop looks at between two steps."""
+
+    @property
+    def stopping(self) -> bool:
+        """End after this step, keeping everything."""
+
+    @property
+    def paused(self) -> bool:
+        """Wait after this step."""
+
+    def wait(self) -> None:
+        """Return when the loop shall go on: resumed, one single step asked for, stopping, or a save asked for."""
+
+    def take_save(self) -> bool:
+        """Whether a checkpoint was asked for since the last look."""
+
+
+class Diverged(ValueError):
+    """The loss is no longer a number."""
+
+
+class Trainer:
+    """One training run: data, learner, average and run folder.
+
+    Making one loads the data and draws the weights; it raises ValueError in plain words where they do not fit.
+    """
+
+    def __init__(self, config: TrainConfig, run: Run) -> None:
+        self.config, self.run_folder = config, run
+        self.device = devices.choose(config.run.device)
+        self.dataset = config.data.load()
+        self.facts = DataFacts(
+            shape=self.dataset.shape,
+            num_classes=self.dataset.num_classes,
+            mean=self.dataset.mean,
+            std=self.dataset.std,
+        )
+        self.learner = config.recipe.learner(
+            config.network, config.optimizer, self.facts, seed=config.run.seed, device=self.device
+        )
+        self.ema = EMA(self.learner.denoiser, config.run.ema_decay, config.run.ema_exponent)
+        self.batches = Batches(self.dataset, config.run.batch, config.run.seed, self.device)
+        self.noise = Noise(config.run.seed, range(config.run.batch), self.device)
+        self.step = 0
+        self.seconds = 0.0
+        self.history: dict[str, list[float]] = {"step": [], "loss": []}
+        self._held_out = self.batches.held_out(HELD_OUT_COUNT)
+        self._meter = _Meter(self.device)
+        self._samples: np.ndarray | None = None
+        self._saved_step = -1
+
+    @property
+    def images(self) -> int:
+        """Items seen so far."""
+        return self.step * self.config.run.batch
+
+    def resume(self) -> None:
+        """Continue where the run folder left off. Raises ValueError where it cannot."""
+        found = resume.load_resume(
+            self.run_folder.resume, self.ema.average, self.learner.denoiser, self.learner.optimizers
+        )
+        self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
+
+    def rate(self, step: int) -> float:
+        """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none."""
+        knobs = self.config.run
+        rise = min(1.0, (step + 1) / knobs.warmup) if knobs.warmup else 1.0
+        return rise * (1.0 - step / knobs.steps if knobs.decay == "linear" else 1.0)
+
+    def train_step(self) -> Mapping[str, Tensor]:
+        """One update of weights and average."""
+        rate = self.rate(self.step)
+        set_rate(self.learner.optimizers, rate)
+        found = self.learner.step(self.batches.at(self.step), noise=self.noise, index=self.step)
+        self.step += 1
+        self.ema.update(self.step)
+        return found
+
+    def run(self, control: TrainControl) -> Iterator[events.Event | None]:
+        """Train to the planned end, or until told to stop. Yields a message or None after every whole step.
+
+        Raises :class:`Diverged` where the loss is no number (what was saved before stays good) and OSError where the
+        last save fails; a save in between that fails is a warning, and training goes on.
+        """
+        self.run_folder.create(to_toml(self.config.to_dict()))
+        self.learner.denoiser.train()
+        pace = _Pace(self.config.run.preview_every, self.config.run.save_every)
+        while self.step < self.config.run.steps and not control.stopping:
+            began = time.perf_counter()
+            self._meter.add(self.step, self.train_step())
+            self.seconds += time.perf_counter() - began
+            report = self._report() if pace.due("report", REPORT_SECONDS) else None
+            yield report
+            if pace.preview_due():
+                yield from pace.timed(lambda: self._look(control))
+            if control.take_save() or pace.save_due():
+                yield from self._save_or_warn()
+            if control.paused and not control.stopping:
+                yield self._report()
+                yield from self._rest(control)
+        if not self._meter.empty:
+            yield self._report()
+        if self.step != self._saved_step:
+            yield from self._look(control)
+            yield self.save()
+
+    def _rest(self, control: TrainControl) -> Iterator[events.Event | None]:
+        yield events.Paused(paused=True)
+        while control.paused and not control.stopping:
+            control.wait()
+            if control.take_save():
+                yield from self._save_or_warn()
+            elif control.paused:
+                break
+        else:
+            yield events.Paused(paused=False)
+
+    def _report(self) -> events.Progress:
+        """What happened since the last report. Raises Diverged for a loss that is no number."""
+        steps, losses, scalars, levels = self._meter.take(LEVEL_SECONDS)
+        if not np.isfinite(losses).all():
+            raise Diverged(self._divergence(int(steps[~np.isfinite(losses)][0])))
+        if len(losses):
+            self.history["step"].append(float(steps[-1] + 1))
+            self.history["loss"].append(float(losses.mean()))
+            if len(self.history["step"]) > 400:
+                self.history = {name: _halve(values, name) for name, values in self.history.items()}
+        speed = self.images / max(self.seconds, 1e-9)
+        left = (self.config.run.steps - self.step) * self.config.run.batch
+        recent = self._meter.images_per_second(self.images, self.seconds)
+        return events.Progress(
+            step=self.step,
+            total=self.config.run.steps,
+            images=self.images,
+            seconds=self.seconds,
+            images_per_second=recent,
+            eta_seconds=left / max(speed, 1e-9),
+            scalars=scalars | {"learning_rate": self._first_rate()},
+            steps=events.freeze(steps),
+            losses=events.freeze(losses),
+            level_loss=levels,
+            level_edges=None if levels is None else LEVEL_EDGES,
+        )
+
+    def _first_rate(self) -> float:
+        return float(self.learner.optimizers[0].param_groups[0]["lr"])
+
+    def _divergence(self, step: int) -> str:
+        kept = (
+            f"The state of step {self._saved_step:,} is kept in {self.run_folder.model}."
+            if self._saved_step >= 0
+            else "Nothing had been saved yet."
+        )
+        return f"The loss became infinite or no number at step {step + 1:,}. Lower the learning rate and start again. {kept}"
+
+    def _look(self, control: TrainControl) -> Iterator[events.Event | None]:
+        """Samples of the average at a fixed seed, and its loss on held-out data."""
+        count = 1024 if len(self.facts.shape) == 1 else 30
+        spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0))
+        latest = None
+        for latest in sample(self._subject(), spec, self.device):
+            if control.stopping and self._samples is not None:
+                return
+            yield None
+        assert latest is not None
+        x = latest.x if latest.x.ndim == 2 else to_uint8(latest.x)
+        self._samples = events.freeze(x.cpu().numpy())
+        held = self.learner.loss(
+            self.ema.average, self._held_out, noise=Noise(_HELD_OUT_SEED, range(len(self._held_out.x0)), self.device),
+            index=0,
+        )
+        yield events.Preview(step=self.step, images=self._samples, caption="EMA · seed 0 · DDIM 12")
+        yield events.HeldOut(step=self.step, loss=float(held["loss"]))
+
+    def _subject(self) -> Subject:
+        return Subject(
+            denoiser=self.ema.average,
+            schedule=self.config.recipe.schedule,
+            shape=self.facts.shape,
+            class_names=self.dataset.class_names,
+        )
+
+    def _save_or_warn(self) -> Iterator[events.Event | None]:
+        if not self._meter.empty:
+            yield self._report()
+        try:
+            yield self.save()
+        except OSError as error:
+            yield events.Warned(summary=f"{explain(error, self.run_folder.folder)} Training goes on; it will try again.")
+
+    def save(self) -> events.Saved:
+        """Write the checkpoint and what a continuation needs, each whole or not at all. Raises OSError."""
+        facts = {"step": self.step, "seconds": self.seconds, "history": self.history}
+        resume.save_resume(
+            self.run_folder.resume, facts, self.ema.average, self.learner.denoiser, self.learner.optimizers
+        )
+        native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser)
+        if self._samples is not None:
+            pictures.save_png(self.run_folder.samples / f"step-{self.step:07d}.png", self._samples)
+        self._saved_step = self.step
+        return events.Saved(path=str(self.run_folder.model), step=self.step)
+
+    def header(self) -> Header:
+        """The description that goes into the checkpoint."""
+        parts: dict[str, Any] = {
+            part: method_to_dict(kind, getattr(self.config, part)) for part, kind in PARTS.items()
+        }
+        return Header(
+            title=self.config.title,
+            family=self.config.recipe.family,
+            data_title=self.dataset.title,
+            facts={
+                "shape": list(self.facts.shape),
+                "num_classes": self.facts.num_classes,
+                "mean": self.facts.mean,
+                "std": self.facts.std,
+            },
+            class_names=self.dataset.class_names,
+            run=values_of(self.config.run),
+            step=self.step,
+            images=self.images,
+            seconds=round(self.seconds, 1),
+            num_parameters=num_parameters(self.learner.denoiser),
+            history={name: [round(value, 6) for value in values] for name, values in self.history.items()},
+            data_licence=self.dataset.licence,
+            created=time.strftime("%Y-%m-%d"),
+            thumbnail=b"" if self._samples is None else pictures.thumbnail(self._samples),
+            **parts,
+        )
+
+
+def _halve(values: list[float], name: str) -> list[float]:
+    pairs = zip(values[::2], values[1::2], strict=False)
+    return [second if name == "step" else (first + second) / 2.0 for first, second in pairs]
+
+
+class _Meter:
+    """Gathers what steps report, on the device; it is copied to the host only when a report is due."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._steps: list[int] = []
+        self._found: list[Mapping[str, Tensor]] = []
+        self._edges = torch.from_numpy(LEVEL_EDGES.copy())[1:-1].to(device)
+        self._sums = torch.zeros(2, len(LEVEL_EDGES) - 1, device=device)
+        self._levels_since = time.perf_counter()
+        self._mark: tuple[int, float] | None = None
+        self._speed = 0.0
+
+    @property
+    def empty(self) -> bool:
+        return not self._steps
+
+    def add(self, step: int, found: Mapping[str, Tensor]) -> None:
+        self._steps.append(step)
+        self._found.append({name: value for name, value in found.items() if value.ndim == 0})
+        if "sample_loss" in found:
+            place = torch.bucketize(found["log_snr"], self._edges)
+            self._sums[0].index_add_(0, place, found["sample_loss"].float())
+            self._sums[1].index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
+
+    def take(self, level_seconds: float) -> tuple[np.ndarray, np.ndarray, dict[str, float], np.ndarray | None]:
+        """Steps, their losses, means of all scalars, and the loss by level once ``level_seconds`` have passed."""
+        steps = np.array(self._steps, np.int64)
+        if not self._found:
+            return steps, np.zeros(0, np.float32), {}, None
+        names = list(self._found[0])
+        table = torch.stack([torch.stack([found[name].float() for name in names]) for found in self._found])
+        numbers = table.cpu().numpy()
+        self._steps, self._found = [], []
+        levels = None
+        if time.perf_counter() - self._levels_since > level_seconds:
+            sums, counts = self._sums.cpu().numpy()
+            levels = events.freeze(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
+            self._sums.zero_()
+            self._levels_since = time.perf_counter()
+        losses = numbers[:, names.index("loss")].astype(np.float32)
+        return steps, losses, dict(zip(names, map(float, numbers.mean(0)), strict=True)), levels
+
+    def images_per_second(self, images: int, seconds: float) -> float:
+        """The speed over the last second or so of training; 0 until there is one."""
+        if self._mark is None:
+            self._mark = (images, seconds)
+        elif seconds - self._mark[1] > 1.0:
+            self._speed = (images - self._mark[0]) / (seconds - self._mark[1])
+            self._mark = (images, seconds)
+        return self._speed
+
+
+class _Pace:
+    """When to report, preview and save, by the clock."""
+
+    def __init__(self, preview_every: float, save_every: float) -> None:
+        now = time.perf_counter()
+        self._last = {"report": now, "save": now}
+        self._preview_every, self._save_every = preview_every, save_every
+        # The first previews come soon, when the pictures change fastest.
+        self._gap = min(3.0, preview_every)
+        self._next_preview = now + self._gap
+
+    def due(self, name: str, seconds: float) -> bool:
+        now = time.perf_counter()
+        if now - self._last[name] < seconds:
+            return False
+        self._last[name] = now
+        return True
+
+    def save_due(self) -> bool:
+        return self.due("save", self._save_every)
+
+    def preview_due(self) -> bool:
+        return self._preview_every > 0.0 and time.perf_counter() >= self._next_preview
+
+    def timed(self, look: Callable[[], Iterator[events.Event | None]]) -> Iterator[events.Event | None]:
+        """Run ``look``; the next preview waits so long that previews cost at most a small share of the time."""
+        began = time.perf_counter()
+        yield from look()
+        cost = time.perf_counter() - began
+        self._gap = min(self._preview_every, self._gap * 1.6)
+        self._next_preview = time.perf_counter() + max(self._gap, cost / PREVIEW_SHARE)
