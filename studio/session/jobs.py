@@ -1,0 +1,298 @@
+"""Jobs: everything that takes longer than a moment, as generators of messages.
+
+A job takes a :class:`~studio.session.control.Control` and yields messages (or None, where there is nothing to say but
+whoever drives it may look around). It ends early when ``control.stopping``. :func:`drive` adds what every job shares:
+a failure told in plain words, and a ``Finished`` at the very end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from studio.core import events
+from studio.core.checkpoints.native import Model, load
+from studio.core.config import TrainConfig
+from studio.core.data.base import Batches, DatasetSpec
+from studio.core.device import choose
+from studio.core.files import explain
+from studio.core.levels import CLEAN, beta_between, log_snr
+from studio.core.networks.base import num_parameters
+from studio.core.noise import Noise, Stream
+from studio.core.recipes.base import DataFacts
+from studio.core.runs import Run
+from studio.core.samplers.base import Step
+from studio.core.sampling import SampleSpec, Subject, sample, slerp
+from studio.core.trainer import Trainer
+from studio.session.control import Control
+
+Job = Callable[[Control], Iterator[events.Event | None]]
+FRAME_BYTES = 96 << 20
+MOST_FRAMES = 121
+ESTIMATE_STEPS = 4
+
+
+def drive(job: Job, control: Control, job_id: int = 0) -> Iterator[events.Event | None]:
+    """Iterate a job to its end. Failures become ``Failed``; ``Finished`` is always last. Messages get ``job_id``."""
+    began = time.perf_counter()
+    outcome = "done"
+    messages = job(control)
+    try:
+        for event in messages:
+            yield None if event is None else dataclasses.replace(event, job_id=job_id)
+        if control.stopping:
+            outcome = "stopped"
+    except Exception as error:
+        outcome = "failed"
+        yield events.Failed(summary=_summary(error), details=traceback.format_exc(), job_id=job_id)
+    finally:
+        messages.close()  # type: ignore[attr-defined]
+    yield events.Finished(outcome=outcome, seconds=time.perf_counter() - began, job_id=job_id)  # type: ignore[arg-type]
+
+
+def _summary(error: Exception) -> str:
+    """The failure in the person's words; our own ValueErrors already are."""
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, OSError):
+        return explain(error, Path(error.filename or "The file"))
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        return "There is not enough memory. Take a smaller batch, fewer images or a smaller network."
+    return f"Something went wrong inside the studio: {error or type(error).__name__}. Copy the details to report it."
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train ``config`` into ``run``, or continue it there."""
+
+    config: TrainConfig
+    run: Run
+    resume: bool = False
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        yield events.Status(text=f"Loading {self.config.data.title}")
+        trainer = Trainer(self.config, self.run)
+        if self.resume:
+            trainer.resume()
+        try:
+            for event in trainer.run(control):
+                if event is not None:
+                    self.run.log(event)
+                yield event
+        except Exception as error:
+            if self.run.folder.is_dir():
+                self.run.log(events.Failed(summary=_summary(error)))
+            raise
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Two starting noises, each a (seed, image index); the samples start from the arc between them."""
+
+    first: tuple[int, int]
+    second: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """Sample from the checkpoint at ``path`` and tell every visited level, or evenly chosen ones of very many."""
+
+    path: Path
+    spec: SampleSpec
+    device: str = "auto"
+    between: Interpolation | None = None
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        yield events.Status(text="Opening the model")
+        device = choose(self.device)  # type: ignore[arg-type]
+        model = _models.load(self.path, device)
+        subject = subject_of(model)
+        spec, start, indices = self.spec, None, range(self.spec.knobs.count)
+        if self.between is not None:
+            start = self._arc(subject, device)
+            # Only the starts may differ along the arc: class and fresh noise are the same for all.
+            indices = range(0, 1)
+            label = "none" if spec.knobs.label == "each" else spec.knobs.label
+            spec = dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, label=label))
+        began = time.perf_counter()
+        steps = sample(
+            subject, spec, device, indices=list(indices) * (len(start) if start is not None else 1), x_start=start
+        )
+        teller = _FrameTeller(subject, began)
+        for step in steps:
+            if control.stopping:
+                return
+            yield from teller.tell(step)
+
+    def _arc(self, subject: Subject, device: torch.device) -> torch.Tensor:
+        assert self.between is not None
+        ends = [
+            Noise(seed, [index], device).normal(subject.shape, 0, Stream.START)[0]
+            for seed, index in (self.between.first, self.between.second)
+        ]
+        return slerp(*ends, torch.linspace(0.0, 1.0, max(2, self.spec.knobs.count), device=device))
+
+
+def subject_of(model: Model) -> Subject:
+    """What a loaded checkpoint gives to sample from."""
+    return Subject(
+        denoiser=model.denoiser,
+        schedule=model.recipe.schedule,
+        shape=model.shape,
+        class_names=model.header.class_names,
+    )
+
+
+class _FrameTeller:
+    """Turns a sampler's steps into frames, and for flat point sets adds the score field."""
+
+    def __init__(self, subject: Subject, began: float) -> None:
+        self._subject, self._began = subject, began
+        self._last: tuple[Step, torch.Tensor] | None = None
+
+    def tell(self, step: Step) -> Iterator[events.Event]:
+        change = 0.0
+        if self._last is not None:
+            change = float((step.x0 - self._last[1]).square().mean().sqrt())
+        beta = 0.0 if self._last is None else beta_between(self._last[0].level, step.level)
+        self._last = (step, step.x0)
+        if step.index not in _shown(step.total, step.x.numel()):
+            return
+        eps = step.eps
+        yield events.Frame(
+            index=step.index,
+            total=step.total,
+            alpha=float(step.level.alpha),
+            sigma=float(step.level.sigma),
+            time=0.0 if step.level == CLEAN else self._subject.schedule.time(float(log_snr(step.level))),
+            beta=beta,
+            nfe=step.nfe,
+            seconds=time.perf_counter() - self._began,
+            x=_array(step.x),
+            x0=_array(step.x0),
+            eps=_array(eps),
+            eps_norm=float(eps.square().mean().sqrt()),
+            x0_change=change,
+        )
+        if self._subject.shape == (2,) and step.level.sigma > 0.0:
+            yield self._field(step)
+
+    def _field(self, step: Step) -> events.Field:
+        """The score times sigma, which is -eps, on a grid of points."""
+        axis = torch.linspace(-2.7, 2.7, 19, device=step.x.device)
+        points = torch.cartesian_prod(axis, axis)
+        with torch.no_grad():
+            eps = self._subject.denoiser(points, step.level).eps
+        return events.Field(index=step.index, points=_array(points), arrows=_array(-eps))
+
+
+def _shown(total: int, numbers: int) -> frozenset[int]:
+    """Which steps become frames: all, or evenly chosen ones where all would fill the memory."""
+    most = max(2, min(MOST_FRAMES, FRAME_BYTES // (12 * numbers)))
+    return frozenset(np.linspace(0, total, min(total + 1, most)).round().astype(int).tolist())
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return events.freeze(x.detach().float().cpu().numpy().copy())
+
+
+@dataclass(frozen=True)
+class DataJob:
+    """Load a data set and show some of it."""
+
+    spec: DatasetSpec
+    count: int = 20
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        data = self.spec.load()
+        count = 2000 if data.kind == "points" else self.count
+        if data.train_labels is not None and data.kind == "image":
+            # One of each class in turn, as far as the first items go.
+            order = np.argsort(data.train_labels[:1000], kind="stable")
+            firsts = [order[data.train_labels[:1000][order] == label] for label in range(data.num_classes)]
+            rows = [firsts[i % len(firsts)][i // len(firsts)] for i in range(count)]
+        else:
+            rows = list(range(count))
+        yield events.DataPreview(
+            title=data.title,
+            summary=data.summary,
+            images=events.freeze(data.train[rows].copy()),
+            class_names=data.class_names,
+        )
+
+
+@dataclass(frozen=True)
+class EstimateJob:
+    """Take a few training steps on random data and tell what a run would cost."""
+
+    config: TrainConfig
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        data = self.config.data.load()
+        device = choose(self.config.run.device)
+        facts = DataFacts(shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std)
+        learner = self.config.recipe.learner(
+            self.config.network, self.config.optimizer, facts, seed=0, device=device
+        )
+        batches = Batches(data, self.config.run.batch, 0, device)
+        noise = Noise(0, range(self.config.run.batch), device)
+        kept: dict[int, int] = {}
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        seconds = []
+        for step in range(ESTIMATE_STEPS):
+            if control.stopping:
+                return
+            began = time.perf_counter()
+            if step == 0:
+                with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                    learner.step(batches.at(step), noise=noise, index=step)
+            else:
+                float(learner.step(batches.at(step), noise=noise, index=step)["loss"])
+                seconds.append(time.perf_counter() - began)
+            yield None
+        parameters = num_parameters(learner.denoiser)
+        state = sum(
+            value.numel() * value.element_size()
+            for optimizer in learner.optimizers
+            for entry in optimizer.state.values()
+            for value in entry.values()
+            if isinstance(value, torch.Tensor)
+        )
+        # Weights, gradients and the average, beside what the optimisers and the backward pass keep.
+        memory = 3 * 4 * parameters + state + sum(kept.values())
+        yield events.Estimate(
+            seconds_per_step=float(np.median(seconds)),
+            memory=memory,
+            num_parameters=parameters,
+            steps=self.config.run.steps,
+        )
+
+
+class _Models:
+    """The checkpoints loaded last, so that a moved slider does not read the file again."""
+
+    def __init__(self, most: int = 3) -> None:
+        self._most = most
+        self._loaded: dict[tuple[Path, int, str], Model] = {}
+
+    def load(self, path: Path, device: torch.device) -> Model:
+        key = (path, path.stat().st_mtime_ns if path.is_file() else 0, str(device))
+        model = self._loaded.pop(key, None) or load(path, device)
+        self._loaded[key] = model
+        while len(self._loaded) > self._most:
+            self._loaded.pop(next(iter(self._loaded)))
+        return model
+
+
+_models = _Models()
