@@ -21,7 +21,7 @@ _HOME = Path(tempfile.mkdtemp(prefix="denoising-studio-tests-"))
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 os.environ["DENOISING_STUDIO_HOME"] = str(_HOME / "studio")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in ("DATA", "CONFIG", "CACHE", "STATE"):
     os.environ[f"XDG_{_name}_HOME"] = str(_HOME / _name.lower())
 os.environ["XDG_RUNTIME_DIR"] = str(_HOME / "runtime")

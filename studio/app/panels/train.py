@@ -1,0 +1,476 @@
+"""The Train workspace: what a training is made of at the right, and what it does, live, in the centre.
+
+The smoothed loss after n steps is the bias-corrected exponential mean
+
+    s_n = (1 - d) sum_k d^(n - k) loss_k / (1 - d^n),   d = 1 - 1 / horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSlider,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.app.controls import Panel, StatTile, make_label
+from studio.app.panels.train_settings import State, TrainSettings, in_words
+from studio.app.theme import ui_font
+from studio.app.widgets.heat_map import HeatMap
+from studio.app.widgets.image_grid import ImageGrid
+from studio.app.widgets.particles import Particles
+from studio.app.widgets.plots import LivePlot
+from studio.core.config import TrainConfig
+from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Status
+
+MOST_PREVIEWS = 240
+_TITLE_INDENT = 50  # where plots put theirs
+_CHUNK = 256
+_ANY_WIDTH = (1 << 24) - 1  # Qt's own limit
+
+Places = tuple[tuple[int, int, int, int], ...]
+_COLUMNS = 12
+_FOR_IMAGES: Places = ((0, 0, 1, 4), (0, 4, 1, 4), (0, 8, 1, 4), (1, 0, 1, 12))
+_FOR_POINTS: Places = ((0, 0, 1, 3), (0, 3, 1, 3), (1, 0, 1, 6), (0, 6, 2, 6))
+"""Row, column and their spans of gradient norm, rate, throughput and samples: images fill a band, points a square."""
+
+
+class Smoother:
+    """An exponential mean over about ``horizon`` losses, unbiased from the first one on."""
+
+    def __init__(self, horizon: float) -> None:
+        self._decay = 1.0 - 1.0 / max(horizon, 2.0)
+        self._mean, self._count = 0.0, 0
+        self.value = float("nan")
+
+    def take(self, losses: NDArray) -> NDArray[np.float64]:
+        """The smoothed loss after each of ``losses`` (k,), finite; float64 (k,)."""
+        parts = [self._take(losses[k : k + _CHUNK]) for k in range(0, len(losses), _CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _take(self, losses: NDArray) -> NDArray[np.float64]:
+        # In closed form, and in chunks because the powers would overflow over long stretches.
+        powers = self._decay ** np.arange(1, len(losses) + 1, dtype=np.float64)
+        means = powers * (self._mean + (1.0 - self._decay) * np.cumsum(losses / powers))
+        counts = self._count + np.arange(1, len(losses) + 1)
+        self._mean, self._count = float(means[-1]), int(counts[-1])
+        smooth = means / (1.0 - self._decay**counts)
+        self.value = float(smooth[-1])
+        return smooth
+
+
+class Stage(Panel):
+    """A panel for one view: until there is something to see, it says in a line what will be seen."""
+
+    def __init__(self, title: str, promise: str, view: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        layout = self.layout()
+        assert layout is not None
+        layout.setContentsMargins(8, 9, 5, 7)
+        self._promise = promise
+        self.text = make_label(promise, "muted", wrap=True)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        empty = QWidget()
+        column = QVBoxLayout(empty)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(_plot_title(title))
+        self.text.setContentsMargins(12, 0, 16, 22)
+        column.addWidget(self.text, 1)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(empty)
+        self._pages.addWidget(view)
+        self.content.addWidget(self._pages)
+
+    def show_view(self, on: bool) -> None:
+        """Show the view, or the promise."""
+        if not on:
+            self.text.setText(self._promise)
+        self._pages.setCurrentIndex(int(on))
+
+    def is_empty(self) -> bool:
+        """Whether it still promises."""
+        return self._pages.currentIndex() == 0
+
+
+class Samples(Panel):
+    """Samples of the average at a fixed seed: the newest, and the earlier ones under a slider."""
+
+    step_shown = Signal(object)
+    """The step of the samples shown, where they are not the newest; else None."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Samples", parent=parent)
+        self._history: list[Preview] = []
+        self._narrow = False
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setAccessibleName("Earlier samples")
+        self.slider.setToolTip("Earlier samples\nDrag to the left to see how the training got here.")
+        self.slider.valueChanged.connect(self._show)
+        self.grid, self.particles = ImageGrid(name="Samples"), Particles()
+        self.text = make_label("", "muted", wrap=True)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._pages = QStackedWidget()
+        for page in (self.text, self.grid, self.particles):
+            self._pages.addWidget(page)
+        self.content.addWidget(self._pages)
+        self.set_narrow(False)
+        self.clear()
+
+    def set_narrow(self, on: bool) -> None:
+        """Put the slider under the samples, where the header has no room for it."""
+        self._narrow = on
+        if on:
+            self.slider.setMinimumWidth(0)
+            self.slider.setMaximumWidth(_ANY_WIDTH)
+            self.content.addWidget(self.slider)
+        else:
+            self.slider.setFixedWidth(150)
+            self.add_header_widget(self.slider)
+
+    def clear(self, promise: str = "") -> None:
+        """Forget the samples; say what will come instead."""
+        self._history = []
+        self.text.setText(promise)
+        self.set_subtitle("")
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, 0)
+        self.slider.blockSignals(False)
+        self.slider.hide()
+        self._pages.setCurrentWidget(self.text)
+
+    def set_data_points(self, points: NDArray) -> None:
+        """The data (M, D) that points are drawn over."""
+        self.particles.set_data_points(points)
+
+    def add(self, event: Preview) -> None:
+        """Keep new samples, and show them unless the person is looking at earlier ones."""
+        newest = self.slider.value() == self.slider.maximum()
+        at = self.slider.value()
+        self._history.append(event)
+        if len(self._history) > MOST_PREVIEWS:
+            # Every other one goes, never the first or the newest.
+            self._history = self._history[:-1:2] + self._history[-1:]
+            at //= 2
+        self.slider.blockSignals(True)
+        self.slider.setRange(0, len(self._history) - 1)
+        self.slider.setValue(self.slider.maximum() if newest else at)
+        self.slider.blockSignals(False)
+        self.slider.setVisible(len(self._history) > 1)
+        if newest or len(self._history) == 1:
+            self._show()
+
+    def _show(self) -> None:
+        event = self._history[self.slider.value()]
+        earlier = self.slider.value() < self.slider.maximum()
+        if event.images.ndim == 2:
+            self.particles.set_particles(event.images)
+            self._pages.setCurrentWidget(self.particles)
+        else:
+            self.grid.set_images(event.images)
+            self._pages.setCurrentWidget(self.grid)
+        facts = [event.caption, f"step {event.step:,}"]
+        if self._narrow:
+            facts.reverse()  # what changes is never cut off
+        self.set_subtitle(" · ".join(fact for fact in facts if fact))
+        self.step_shown.emit(event.step if earlier else None)
+
+
+class RunViews(QWidget):
+    """Everything a training tells, drawn: numbers, curves, the loss by noise level, samples."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("scrolled", True)
+        self._total = self._step = 0
+        self._seconds = self._levels_from = 0.0
+        self._smoother = Smoother(2.0)
+        self._unit = "images"
+        self._make_views()
+        self._lay_out()
+        self.samples.step_shown.connect(self.loss.set_marker)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the run; promise the next."""
+        for plot in (self.loss, self.gradient, self.rate, self.speed):
+            plot.clear()
+            plot.set_marker(None)
+        self.levels.clear()
+        for stage in self._stages:
+            stage.show_view(False)
+        self.samples.clear("Samples of the averaged weights (EMA) appear here, always from the same noise.")
+        self._step, self._levels_from = 0, 0.0
+        for tile, caption in zip(self._tiles, ("steps", "loss, smoothed", self._unit, "left"), strict=True):
+            tile.set("–", caption)
+
+    def begin(self, config: TrainConfig) -> None:
+        """Make everything ready for a run of ``config``."""
+        self._set_kind(config.data.kind)
+        self.clear()
+        self._set_total(config.run.steps)
+        self._tiles[0].set("0")
+        self.loss_stage.text.setText("Starting…")
+        if config.run.preview_every == 0.0:
+            self.samples.clear("Previews are off (Preview every is 0); samples come when the training ends.")
+
+    def show_data(self, event: DataPreview) -> None:
+        """Make room for samples of this data; points are drawn over it."""
+        points = event.images.ndim == 2
+        self._set_kind("points" if points else "image")
+        if points:
+            self.samples.set_data_points(event.images)
+
+    def receive(self, event: Event) -> None:
+        """Draw what a message tells."""
+        match event:
+            case Progress():
+                self.take_progress([event])
+            case HeldOut():
+                self.loss.append("held_out", event.step, event.loss)
+            case Preview():
+                self.samples.add(event)
+
+    def take_progress(self, events: Sequence[Progress]) -> None:
+        """Draw one message, or at once the many of a finished run; oldest first."""
+        last = events[-1]
+        if last.total != self._total:
+            self._set_total(last.total)
+        self._step, self._seconds = last.step, last.seconds
+        self._add_losses(events)
+        for plot, name in ((self.gradient, "grad_norm"), (self.rate, "learning_rate")):
+            told = [(event.step, event.scalars[name]) for event in events if name in event.scalars]
+            if told:
+                plot.append("value", *zip(*told, strict=True))
+        told = [(event.step, event.images_per_second) for event in events if event.images_per_second > 0.0]
+        if told:
+            self.speed.append("value", *zip(*told, strict=True))
+        for event in events:
+            if event.level_loss is not None and event.level_edges is not None:
+                self.levels.append_column(self._levels_from, event.level_loss, event.level_edges)
+                self._levels_from = event.step
+                self.levels_stage.show_view(True)
+        self._show_numbers(last)
+
+    def end(self) -> None:
+        """The training has ended: tell how long it took."""
+        if self._step:
+            self._tiles[3].set(in_words(self._seconds), "of training")
+        else:
+            self.loss_stage.show_view(False)
+
+    def announce(self, text: str) -> None:
+        """Say what is being done before the first step."""
+        if self.loss_stage.is_empty():
+            self.loss_stage.text.setText(f"{text}…")
+
+    def _make_views(self) -> None:
+        self._tiles = [StatTile("") for _ in range(4)]
+        self.loss = LivePlot("steps", "loss, log", log_y=True, title="Loss")
+        self.loss.add_series("raw", "each step", "series_raw", width=1.0)
+        self.loss.add_series("held_out", "held out", "series_held_out", dashed=True, points=True)
+        self.loss.add_series("smoothed", "smoothed", "series_smoothed", width=2.0)
+        self.levels = HeatMap(title="Loss by noise level")
+        self.gradient = LivePlot("steps", "norm", title="Gradient norm")
+        self.gradient.add_series("value", "gradient norm", "series_gan", width=1.0)
+        self.rate = LivePlot("steps", "η", title="Learning rate")
+        self.rate.add_series("value", "learning rate", "series_smoothed")
+        self.speed = LivePlot("steps", "per second", title="Throughput", y_range=(0.0, 1.0))
+        self.speed.add_series("value", "throughput", "series_raw")
+        self.loss_stage = Stage(
+            "Loss", "The loss of each step, smoothed, and on held-out data.\nPress Start.", self.loss
+        )
+        self.levels_stage = Stage("Loss by noise level", "How well each noise level is learned.", self.levels)
+        self._stages = [
+            self.loss_stage,
+            self.levels_stage,
+            Stage("Gradient norm", "How steep the loss is, before clipping.", self.gradient),
+            Stage("Learning rate", "The rate rises first, then falls.", self.rate),
+            Stage("Throughput", "How much is learned from in a second.", self.speed),
+        ]
+        self.samples = Samples()
+
+    def _lay_out(self) -> None:
+        strip = Panel()
+        numbers = QHBoxLayout()
+        for tile in self._tiles:
+            numbers.addWidget(tile, 1)
+        strip.content.addLayout(numbers)
+        strip_layout = strip.layout()
+        assert strip_layout is not None
+        strip_layout.setContentsMargins(15, 11, 15, 11)
+        above = QHBoxLayout()
+        above.setSpacing(12)
+        above.addWidget(self.loss_stage, 5)
+        above.addWidget(self.levels_stage, 4)
+        self._below = QGridLayout()
+        self._below.setSpacing(12)
+        for column in range(_COLUMNS):
+            self._below.setColumnStretch(column, 1)
+        self._below.setRowStretch(0, 19)
+        self._below.setRowStretch(1, 24)
+        self._arrange(_FOR_IMAGES)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 16, 16, 16)
+        layout.setSpacing(12)
+        layout.addWidget(strip)
+        layout.addLayout(above, 26)
+        layout.addLayout(self._below, 43)
+
+    def _arrange(self, places: Places) -> None:
+        """Lay out the three small plots and the samples."""
+        for widget, place in zip((*self._stages[2:], self.samples), places, strict=True):
+            self._below.addWidget(widget, *place)
+
+    def _set_kind(self, kind: str) -> None:
+        points = kind == "points"
+        self._unit = "points" if points else "images"
+        self._tiles[2].set(self._tiles[2].number(), self._unit)
+        self._arrange(_FOR_POINTS if points else _FOR_IMAGES)
+        self.samples.set_narrow(points)
+
+    def _set_total(self, total: int) -> None:
+        self._total = total
+        self._smoother = Smoother(min(max(total / 60, 20.0), 1000.0))
+        for plot in (self.loss, self.gradient, self.rate, self.speed):
+            plot.set_x_extent(0, max(total, 1))
+
+    def _add_losses(self, events: Sequence[Progress]) -> None:
+        steps = np.concatenate([event.steps for event in events]) + 1
+        losses = np.concatenate([event.losses for event in events]).astype(np.float64)
+        finite = np.isfinite(losses)
+        if not finite.any():
+            return
+        self.loss.append("raw", steps, losses)
+        self.loss.append("smoothed", steps[finite], self._smoother.take(losses[finite]))
+        if self.loss_stage.is_empty():
+            for stage in self._stages:
+                if stage is not self.levels_stage:
+                    stage.show_view(True)
+
+    def _show_numbers(self, last: Progress) -> None:
+        step, loss, speed, left = self._tiles
+        step.set(f"{last.step:,}", f"of {last.total:,} steps")
+        loss.set(f"{self._smoother.value:.4f}" if np.isfinite(self._smoother.value) else "–")
+        if last.images_per_second > 0.0:
+            speed.set(f"{last.images_per_second:,.0f} /s", self._unit)
+        if last.step < last.total:
+            left.set(in_words(last.eta_seconds), "left")
+        else:
+            left.set(in_words(last.seconds), "of training")
+
+
+class TrainPanel(QWidget):
+    """The workspace where models are trained. It asks for jobs by signals and shows what they tell."""
+
+    start_requested = Signal(object)
+    """Train this :class:`TrainConfig`; the views are ready for it."""
+    pause_requested = Signal()
+    resume_requested = Signal()
+    step_requested = Signal()
+    stop_requested = Signal()
+    save_requested = Signal()
+    data_requested = Signal(object)
+    """Load and show this :class:`DatasetSpec`; the answer is a :class:`DataPreview`."""
+    estimate_requested = Signal(object)
+    """Measure what this :class:`TrainConfig` would cost; the answer is an :class:`Estimate`."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state: State = "idle"
+        self._run_data: object = None
+        self.settings = TrainSettings()
+        self.views = RunViews()
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(self.views)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.settings)
+        buttons = self.settings.buttons
+        self.settings.start_requested.connect(self._start)
+        self.settings.data_requested.connect(self.data_requested)
+        self.settings.estimate_requested.connect(self.estimate_requested)
+        for pressed, wanted in (
+            (buttons.paused, self.pause_requested),
+            (buttons.resumed, self.resume_requested),
+            (buttons.stepped, self.step_requested),
+            (buttons.saved, self.save_requested),
+            (buttons.stopped, self.stop_requested),
+        ):
+            pressed.connect(wanted)
+
+    def config(self) -> TrainConfig:
+        """The training that the settings describe. Raises ValueError in plain words."""
+        return self.settings.config()
+
+    def set_config(self, config: TrainConfig) -> None:
+        """Put another training into the settings."""
+        self.settings.set_config(config)
+
+    def set_state(self, state: State) -> None:
+        """What the training does now: "idle", "running", "paused" or "stopping"."""
+        if state == "idle" and self._state != "idle":
+            self.views.end()
+        self._state = state
+        self.settings.set_state(state)
+
+    def receive(self, event: Event) -> None:
+        """Take any message of the newest jobs."""
+        if isinstance(event, Status) and self._state != "idle":
+            self.views.announce(event.text)
+        elif isinstance(event, Paused) and self._state in ("running", "paused"):
+            self.set_state("paused" if event.paused else "running")
+        elif isinstance(event, DataPreview) and self._run_data in (None, self.settings.data()):
+            # Samples of a run stay over its own data, whatever is chosen for the next.
+            self.views.show_data(event)
+        self.views.receive(event)
+        self.settings.receive(event)
+
+    def show_run(self, config: TrainConfig, events: Iterable[Event]) -> None:
+        """Show a run from its settings and the messages it left, oldest first."""
+        self.set_config(config)
+        self._begin(config)
+        told = list(events)
+        progress = [event for event in told if isinstance(event, Progress)]
+        if progress:
+            self.views.take_progress(progress)
+        for event in told:
+            if not isinstance(event, Progress):
+                self.views.receive(event)
+        self.views.end()
+
+    def clear(self) -> None:
+        """Empty the views; the settings stay."""
+        self._run_data = None
+        self.views.clear()
+
+    def _start(self, config: TrainConfig) -> None:
+        self._begin(config)
+        self.start_requested.emit(config)
+
+    def _begin(self, config: TrainConfig) -> None:
+        self._run_data = config.data
+        self.views.begin(config)
+
+
+def _plot_title(text: str) -> QLabel:
+    title = QLabel(text)
+    title.setFont(ui_font(12, QFont.Weight.DemiBold))
+    title.setIndent(_TITLE_INDENT)
+    title.setFixedHeight(22)
+    return title

@@ -1,0 +1,786 @@
+"""The main window: top bar, model library, workspaces and status bar, and the traffic between them.
+
+It shows before torch is imported; the workspaces are built once a thread has loaded what they need. The window owns the
+lanes: panels ask by signal, the window submits a job, and the lane's messages go back to the panel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeySequence, QShowEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+import studio
+from studio.app import theme
+from studio.app.controls import Banner, Chip, ElidedLabel, make_label
+from studio.app.errands import Errand
+from studio.app.library import Entry, Library
+from studio.core import events, resources
+from studio.core.checkpoints.header import Header
+from studio.core.runs import Run
+from studio.session import catalog
+
+if TYPE_CHECKING:
+    from studio.app.panels.schedule import SchedulePanel
+    from studio.app.panels.train import TrainPanel
+    from studio.app.panels.trajectory import TrajectoryPanel
+    from studio.app.worker import Lane
+
+WORKSPACES = ("Train", "Schedule", "Trajectory")
+MOST_RECENT = 12
+
+
+class MainWindow(QMainWindow):
+    """The studio's one window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("Denoising Studio")
+        self.setMinimumSize(1024, 640)
+        self.resize(1440, 900)
+        self._settings = QSettings()
+        self._errands: set[Errand] = set()
+        self._found: dict[str, catalog.Found] = {}
+        self._opened: list[str] = [str(path) for path in _as_list(self._settings.value("opened"))]
+        self._waiting: list[str] = []
+        self._run: Run | None = None
+        self._closing = False
+        self._lanes: dict[str, Lane] = {}
+        self.train: TrainPanel | None = None
+        self.schedule: SchedulePanel | None = None
+        self.trajectory: TrajectoryPanel | None = None
+
+        self.library = Library()
+        self.library.setFixedWidth(236)
+        self.banner = Banner()
+        self.stack = QStackedWidget()
+        self.stack.addWidget(_loading_page())
+        self._nav: dict[str, QPushButton] = {}
+        self._build_actions()
+        self._lay_out()
+        self._connect_library()
+        self._clock = _LatenessMeter(self)
+        self._clock.measured.append(self._show_health)
+        self._show_found(catalog.look(catalog.shipped(), "shipped"))
+        self._restore_geometry()
+        self._started = False
+
+    # Layout
+
+    def _lay_out(self) -> None:
+        middle = QWidget()
+        row = QHBoxLayout(middle)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        centre = QVBoxLayout()
+        centre.setContentsMargins(0, 0, 0, 0)
+        centre.setSpacing(0)
+        holder = QWidget()
+        inset = QVBoxLayout(holder)
+        inset.setContentsMargins(16, 0, 16, 0)
+        inset.addWidget(self.banner)
+        centre.addWidget(holder)
+        centre.addWidget(self.stack, 1)
+        row.addWidget(self.library)
+        row.addLayout(centre, 1)
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._top_bar())
+        column.addWidget(middle, 1)
+        column.addWidget(self._bottom_bar())
+        self.setCentralWidget(whole)
+
+    def _top_bar(self) -> QFrame:
+        bar = QFrame()
+        bar.setProperty("surface", "top")
+        bar.setFixedHeight(48)
+        row = QHBoxLayout(bar)
+        row.setContentsMargins(16, 0, 16, 0)
+        row.setSpacing(4)
+        name = make_label("Denoising Studio", "title")
+        row.addWidget(name)
+        row.addSpacing(20)
+        for workspace in WORKSPACES:
+            button = QPushButton(workspace)
+            button.setProperty("nav", True)
+            button.setCheckable(True)
+            button.setAutoExclusive(True)
+            button.setEnabled(False)
+            button.setToolTip(f"Show the workspace {workspace} (Ctrl+{WORKSPACES.index(workspace) + 1})")
+            button.clicked.connect(lambda _=False, name=workspace: self.show_workspace(name))
+            self._nav[workspace] = button
+            row.addWidget(button)
+        row.addStretch(1)
+        self.activity = Chip("")
+        self.activity.hide()
+        self.device = Chip("loading torch…")
+        self.menu_button = QPushButton("Menu")
+        self.menu_button.setProperty("chip", True)
+        self.menu_button.setMenu(self._menu())
+        self.menu_button.setToolTip("Files, training, appearance and help (F10)")
+        row.addWidget(self.activity)
+        row.addSpacing(4)
+        row.addWidget(self.device)
+        row.addSpacing(4)
+        row.addWidget(self.menu_button)
+        return bar
+
+    def _bottom_bar(self) -> QFrame:
+        bar = QFrame()
+        bar.setProperty("surface", "bottom")
+        bar.setFixedHeight(28)
+        row = QHBoxLayout(bar)
+        row.setContentsMargins(16, 0, 16, 0)
+        row.setSpacing(16)
+        self.status = ElidedLabel("", "muted")
+        self.health = make_label("", "mono")
+        row.addWidget(self.status, 1)
+        row.addWidget(self.health)
+        return bar
+
+    # Actions
+
+    def _build_actions(self) -> None:
+        def action(text: str, keys: str, slot: Callable[[], Any]) -> QAction:
+            made = QAction(text, self)
+            made.setShortcut(QKeySequence(keys))
+            made.triggered.connect(lambda _=False: slot())
+            self.addAction(made)
+            return made
+
+        self.actions_by_name = {
+            "open": action("Open checkpoint…", "Ctrl+O", self._ask_file),
+            "open_run": action("Open run folder…", "Ctrl+Shift+O", self._ask_folder),
+            "start": action("Start training", "Ctrl+Return", lambda: self._press("start")),
+            "pause": action("Pause or go on", "Ctrl+P", lambda: self._press("pause")),
+            "step": action("One step", "Ctrl+.", lambda: self._press("step")),
+            "stop": action("Stop training", "Ctrl+Shift+X", lambda: self._press("stop")),
+            "save": action("Save checkpoint", "Ctrl+S", lambda: self._press("save")),
+            "resume_run": action("Continue this run", "Ctrl+Shift+R", self._continue_run),
+            "system": action("As the system", "Ctrl+Alt+0", lambda: self._set_scheme("system")),
+            "light": action("Light", "Ctrl+Alt+1", lambda: self._set_scheme("light")),
+            "dark": action("Dark", "Ctrl+Alt+2", lambda: self._set_scheme("dark")),
+            "full": action("Full screen", "F11", self._toggle_full_screen),
+            "menu": action("Menu", "F10", lambda: self.menu_button.showMenu()),
+            "shortcuts": action("Keyboard shortcuts", "F1", self._show_shortcuts),
+            "about": action("About", "Shift+F1", self._show_about),
+            "quit": action("Quit", "Ctrl+Q", self.close),
+        }
+        for number, workspace in enumerate(WORKSPACES, 1):
+            name = workspace.lower()
+            slot = lambda name=workspace: self.show_workspace(name)  # noqa: E731
+            self.actions_by_name[name] = action(f"Show {workspace}", f"Ctrl+{number}", slot)
+        group = QActionGroup(self)
+        for name in ("system", "light", "dark"):
+            self.actions_by_name[name].setCheckable(True)
+            group.addAction(self.actions_by_name[name])
+        self.actions_by_name[str(self._settings.value("appearance", "system"))].setChecked(True)
+        for name in ("start", "pause", "step", "stop", "save", "resume_run"):
+            self.actions_by_name[name].setEnabled(False)
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        self.recent_menu = QMenu("Open recent", menu)
+        self.recent_menu.aboutToShow.connect(self._fill_recent)
+        known = self.actions_by_name
+        menu.addActions([known["open"], known["open_run"]])
+        menu.addMenu(self.recent_menu)
+        menu.addSeparator()
+        menu.addActions([known[name] for name in ("start", "pause", "step", "stop", "save", "resume_run")])
+        menu.addSeparator()
+        menu.addActions([known[name.lower()] for name in WORKSPACES])
+        looks = menu.addMenu("Appearance")
+        looks.addActions([known[name] for name in ("system", "light", "dark", "full")])
+        menu.addSeparator()
+        menu.addActions([known[name] for name in ("shortcuts", "about", "quit")])
+        return menu
+
+    def _press(self, name: str) -> None:
+        if self.train is not None:
+            self.show_workspace("Train")
+            getattr(self.train, f"{name}_button").click()
+
+    def _set_scheme(self, scheme: str) -> None:
+        self._settings.setValue("appearance", scheme)
+        theme.set_scheme(scheme)  # type: ignore[arg-type]
+
+    def _toggle_full_screen(self) -> None:
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    def _show_shortcuts(self) -> None:
+        rows = [
+            f"<tr><td style='padding-right:24px'>{item.text().rstrip('…')}</td><td>{item.shortcut().toString()}</td></tr>"
+            for item in self.actions_by_name.values()
+        ]
+        rows += [
+            f"<tr><td style='padding-right:24px'>{what}</td><td>{keys}</td></tr>"
+            for what, keys in (
+                ("Sample again, new seed", "F5, N"),
+                ("One denoising step back, forward", "Left, Right"),
+                ("First, last denoising step", "Home, End"),
+                ("Play or pause the denoising", "Space"),
+            )
+        ]
+        QMessageBox.information(self, "Keyboard shortcuts", f"<table>{''.join(rows)}</table>")
+
+    def _show_about(self) -> None:
+        QMessageBox.about(
+            self,
+            "About Denoising Studio",
+            f"<b>Denoising Studio {studio.__version__}</b><p>Train denoising diffusion models, watch them learn, look "
+            "inside every denoising step.</p><p>MIT licence. MNIST is CC BY-SA 3.0.</p>",
+        )
+
+    # Library
+
+    def _connect_library(self) -> None:
+        self.library.chosen.connect(self.choose_model)
+        self.library.dropped.connect(self.open_paths)
+        self.library.browse_requested.connect(self._ask_file)
+        self.library.remove_requested.connect(self._forget)
+        self.library.delete_requested.connect(self._delete)
+
+    def _show_found(self, found: Any) -> None:
+        """Add models to the library, or refresh them."""
+        for item in found:
+            self._found[str(item.path)] = item
+        order = {"shipped": 0, "trained": 1, "opened": 2}
+        items = sorted(self._found.values(), key=lambda item: order[item.section])
+        running = str(self._run.model) if self._run is not None and self._busy("train") else ""
+        self.library.set_entries([_entry(item, str(item.path) == running) for item in items])
+
+    def open_paths(self, paths: Sequence[str]) -> None:
+        """Open checkpoints and run folders, as dropped, chosen or named on the command line."""
+        if not paths:
+            return
+        if self.trajectory is None:
+            self._waiting += paths
+            return
+        for path in paths:
+            self._errand(lambda path=path: _read(Path(path)), self._opened_one)
+
+    def _opened_one(self, found: catalog.Found) -> None:
+        if found.header is None:
+            self.banner.show_error(found.problem, "")
+            return
+        path = str(found.path)
+        known = self._found.get(path)
+        if known is not None and known.section != "opened":
+            found = catalog.Found(found.path, known.section, found.header)
+        else:
+            self._opened = [path, *[other for other in self._opened if other != path]][:MOST_RECENT]
+            self._settings.setValue("opened", self._opened)
+        self.banner.dismiss()
+        self._show_found([found])
+        self.library.select(path)
+        self.choose_model(path)
+
+    def choose_model(self, path: str) -> None:
+        """Show a model in every workspace."""
+        found = self._found.get(path)
+        if found is None or self.trajectory is None or self.schedule is None:
+            return
+        if found.header is None:
+            self.banner.show_error(found.problem, "")
+            return
+        from studio.core.config import method_from_dict
+
+        try:
+            schedule = method_from_dict("recipe", found.header.recipe).schedule
+            data = method_from_dict("dataset", found.header.data)
+        except ValueError as error:
+            self.banner.show_error(f"{found.path.name} needs something this studio does not have: {error}", "")
+            return
+        self._settings.setValue("model", path)
+        self.schedule.set_model(path, found.header, schedule)
+        self.trajectory.set_model(path, found.header, schedule)
+        if found.header.kind == "points":
+            from studio.session.jobs import DataJob
+
+            self._lanes["points"].submit(DataJob(data))
+        run = Run(found.path.parent.parent)
+        if found.section == "trained" or Run.is_run(run.folder):
+            self._show_run(run)
+        if self.stack.currentWidget() is self.train and not self._busy("train") and found.section == "shipped":
+            self.show_workspace("Trajectory")
+
+    def _show_run(self, run: Run) -> None:
+        """Put a finished run's curves into the Train workspace, unless a training is going on there."""
+        if self._busy("train"):
+            return
+
+        def read() -> tuple[Run, Any, list[events.Event]]:
+            from studio.core.config import load_toml
+
+            return run, load_toml(run.config), list(run.read())
+
+        self._errand(read, self._showed_run)
+
+    def _showed_run(self, result: tuple[Run, Any, list[events.Event]]) -> None:
+        if self.train is None or self._busy("train"):
+            return
+        self._run, config, messages = result
+        self.train.show_run(config, messages)
+        self.actions_by_name["resume_run"].setEnabled(self._run.resume.is_file())
+
+    def _forget(self, path: str) -> None:
+        self._found.pop(path, None)
+        self._opened = [other for other in self._opened if other != path]
+        self._settings.setValue("opened", self._opened)
+        self._show_found(())
+
+    def _delete(self, path: str) -> None:
+        if self._run is not None and path == str(self._run.model) and self._busy("train"):
+            self.banner.show_error("This model is being trained. Stop the training first.", "")
+            return
+        folder = Path(path).parent.parent
+
+        def remove() -> str:
+            import shutil
+
+            if Run.is_run(folder) and resources.runs() in folder.parents:
+                shutil.rmtree(folder)
+            else:
+                Path(path).unlink()
+            return path
+
+        self._errand(remove, self._forget)
+
+    def _fill_recent(self) -> None:
+        self.recent_menu.clear()
+        for path in self._opened:
+            self.recent_menu.addAction(Path(path).name, lambda path=path: self.open_paths([path])).setToolTip(path)
+        if not self._opened:
+            self.recent_menu.addAction("Nothing opened yet").setEnabled(False)
+
+    def _ask_file(self) -> None:
+        start = str(self._settings.value("folder", str(Path.home())))
+        paths, _ = QFileDialog.getOpenFileNames(
+            self, "Open checkpoint", start, "Checkpoints (*.safetensors);;All files (*)"
+        )
+        if paths:
+            self._settings.setValue("folder", str(Path(paths[0]).parent))
+            self.open_paths(paths)
+
+    def _ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open run folder", str(resources.runs()))
+        if path:
+            self.open_paths([path])
+
+    # Loading
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._started:
+            self._started = True
+            self.library.setFocus()
+            # The first frame is painted before a thread starts to compete for the interpreter.
+            QTimer.singleShot(0, self._load)
+
+    def _load(self) -> None:
+        self._errand(_load_engine, self._engine_loaded)
+
+        def scan() -> list[catalog.Found]:
+            opened = [Path(path) for path in self._opened]
+            return [*catalog.look(catalog.trained(), "trained"), *catalog.look(opened, "opened")]
+
+        self._errand(scan, self._show_found)
+
+    def _engine_loaded(self, device: str) -> None:
+        if self._closing:
+            return
+        from studio.app.panels.schedule import SchedulePanel
+        from studio.app.panels.trajectory import TrajectoryPanel
+        from studio.app.worker import Lane
+
+        self.device.set(device)
+        self._lanes = {name: Lane(self) for name in ("train", "sample", "data", "points", "estimate")}
+        self.trajectory = TrajectoryPanel()
+        self.schedule = SchedulePanel()
+        self.stack.addWidget(self.trajectory)
+        self.stack.addWidget(self.schedule)
+        self._connect_sampling(self.trajectory, self.schedule)
+        self.trajectory.restore(dict(self._settings.value("trajectory") or {}))
+        self.show_workspace("Trajectory")
+        for name in ("Schedule", "Trajectory"):
+            self._nav[name].setEnabled(True)
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.open_paths(waiting)
+        else:
+            self._choose_first()
+        # The form of the Train workspace takes a moment to build: the first samples come before it.
+        QTimer.singleShot(0, self._build_train)
+
+    def _choose_first(self) -> None:
+        last = str(self._settings.value("model", ""))
+        shipped = [path for path, found in self._found.items() if found.section == "shipped"]
+        path = last if last in self._found else next(iter(shipped), "")
+        if path:
+            self.library.select(path)
+            self.choose_model(path)
+
+    def _build_train(self) -> None:
+        if self._closing:
+            return
+        from studio.app.panels.train import TrainPanel
+
+        panel = self.train = TrainPanel()
+        self.stack.addWidget(panel)
+        self._connect_training(panel)
+        self._restore_config(panel)
+        self._nav["Train"].setEnabled(True)
+        self.actions_by_name["start"].setEnabled(True)
+        if self._settings.value("workspace") in WORKSPACES and not self._waiting:
+            self.show_workspace(str(self._settings.value("workspace")))
+
+    def _connect_sampling(self, trajectory: TrajectoryPanel, schedule: SchedulePanel) -> None:
+        sampling = self._lanes["sample"]
+        trajectory.sample_requested.connect(sampling.submit)
+        sampling.received.connect(trajectory.receive)
+        sampling.received.connect(self._sampling_said)
+        sampling.busy_changed.connect(trajectory.set_busy)
+        trajectory.spec_changed.connect(schedule.set_spec)
+        schedule.spec_changed.connect(trajectory.set_spec)
+        self._lanes["points"].received.connect(self._points_loaded)
+
+    def _points_loaded(self, event: events.Event) -> None:
+        if isinstance(event, events.DataPreview) and self.trajectory is not None:
+            self.trajectory.set_data_points(event.images)
+        elif isinstance(event, events.Failed):
+            self.banner.show_error(event.summary, event.details)
+
+    def _connect_training(self, panel: TrainPanel) -> None:
+        from studio.session.jobs import DataJob, EstimateJob
+
+        panel.start_requested.connect(self._start_training)
+        panel.pause_requested.connect(lambda: self._steer("pause"))
+        panel.resume_requested.connect(lambda: self._steer("resume"))
+        panel.step_requested.connect(lambda: self._steer("step_once"))
+        panel.stop_requested.connect(self._stop_training)
+        panel.save_requested.connect(lambda: self._steer("ask_save"))
+        panel.data_requested.connect(lambda spec: self._lanes["data"].submit(DataJob(spec)))
+        panel.estimate_requested.connect(lambda config: self._lanes["estimate"].submit(EstimateJob(config)))
+        for name in ("train", "data", "estimate"):
+            self._lanes[name].received.connect(panel.receive)
+        self._lanes["train"].received.connect(self._training_said)
+        self._lanes["train"].busy_changed.connect(self._training_changed)
+        for name in ("data", "estimate"):
+            self._lanes[name].received.connect(self._show_failure)
+
+    # Training
+
+    def _start_training(self, config: Any, run: Run | None = None) -> None:
+        from studio.session.jobs import TrainJob
+
+        assert self.train is not None
+        if self._busy("train"):
+            return
+        self.banner.dismiss()
+        self._lanes["estimate"].stop()
+        self._run = run or Run.new(resources.runs(), config.title)
+        if run is None:
+            self.train.clear()
+        self.train.set_state("running")
+        self._settings.setValue("config", _config_text(config))
+        self._lanes["train"].submit(TrainJob(config, self._run, resume=run is not None))
+
+    def _continue_run(self) -> None:
+        if self._run is None or self.train is None or not self._run.resume.is_file():
+            return
+        from studio.core.config import load_toml
+
+        self.show_workspace("Train")
+        self._start_training(load_toml(self._run.config), self._run)
+
+    def _steer(self, what: str) -> None:
+        control = self._lanes["train"].control
+        if control is not None:
+            getattr(control, what)()
+
+    def _stop_training(self) -> None:
+        assert self.train is not None
+        self.train.set_state("stopping")
+        self._lanes["train"].stop()
+
+    def _training_said(self, event: events.Event) -> None:
+        assert self.train is not None
+        match event:
+            case events.Progress():
+                done = event.step / max(event.total, 1)
+                self.activity.set(f"Training · {done:.0%} · {_duration(event.eta_seconds)} left", "good")
+            case events.Paused():
+                stopping = self._lanes["train"].control is not None and self._lanes["train"].control.stopping
+                self.train.set_state("stopping" if stopping else "paused" if event.paused else "running")
+                if event.paused:
+                    self.activity.set("Training paused", "warn")
+            case events.Status():
+                self.status.setText(event.text)
+            case events.Saved():
+                self.status.setText(f"Saved at step {event.step:,} · {event.path}")
+                path = Path(event.path)
+                self._errand(lambda: list(catalog.look([path], "trained")), self._show_found)
+            case events.Warned():
+                self.banner.show_error(event.summary, "")
+            case events.Failed():
+                self.banner.show_error(event.summary, event.details)
+
+    def _training_changed(self, busy: bool) -> None:
+        assert self.train is not None
+        self.activity.setVisible(busy)
+        if busy:
+            self.activity.set("Training starts…", "good")
+        else:
+            self.train.set_state("idle")
+        for name in ("pause", "step", "stop", "save"):
+            self.actions_by_name[name].setEnabled(busy)
+        self.actions_by_name["start"].setEnabled(not busy)
+        self.actions_by_name["resume_run"].setEnabled(
+            not busy and self._run is not None and self._run.resume.is_file()
+        )
+        self._show_found(())
+        if not busy and self._closing:
+            self.close()
+
+    def _sampling_said(self, event: events.Event) -> None:
+        match event:
+            case events.Status():
+                self.status.setText(event.text)
+            case events.Frame() if event.index == event.total:
+                items = "images" if event.x.ndim == 4 else "points"
+                self.status.setText(
+                    f"{len(event.x)} {items} · {event.nfe} network calls · {event.seconds:.1f} s · "
+                    "the same for this seed at any number"
+                )
+
+    def _show_failure(self, event: events.Event) -> None:
+        if isinstance(event, events.Failed):
+            self.banner.show_error(event.summary, event.details)
+
+    # Workspaces, state, end
+
+    def show_workspace(self, name: str) -> None:
+        """Bring a workspace to the front: "Train", "Schedule" or "Trajectory"."""
+        panel = {"Train": self.train, "Schedule": self.schedule, "Trajectory": self.trajectory}[name]
+        if panel is None:
+            return
+        self.stack.setCurrentWidget(panel)
+        self._nav[name].setChecked(True)
+
+    def workspace(self) -> str:
+        """The name of the workspace in front."""
+        return next((name for name, button in self._nav.items() if button.isChecked()), "Trajectory")
+
+    def _busy(self, lane: str) -> bool:
+        return lane in self._lanes and self._lanes[lane].busy
+
+    def _errand(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        errand = Errand(work, self)
+        errand.done.connect(then)
+        errand.failed.connect(self.banner.show_error)
+        errand.finished.connect(self._errands_over)
+        self._errands.add(errand)
+        errand.start()
+
+    def _errands_over(self) -> None:
+        for errand in [errand for errand in self._errands if errand.isFinished()]:
+            self._errands.discard(errand)
+            errand.deleteLater()
+
+    def _show_health(self, worst_ms: float) -> None:
+        memory = psutil.Process().memory_info().rss / 1e9
+        self.health.setText(f"{memory:.1f} GB   window {worst_ms:.0f} ms")
+
+    def _restore_geometry(self) -> None:
+        geometry = self._settings.value("geometry")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+
+    def _restore_config(self, panel: TrainPanel) -> None:
+        import tomllib
+
+        from studio.core.config import TrainConfig
+        from studio.core.presets import DEFAULT, presets
+
+        config = presets()[DEFAULT]
+        text = str(self._settings.value("config", ""))
+        if text:
+            try:
+                config = TrainConfig.from_dict(tomllib.loads(text))
+            except ValueError:
+                self._settings.remove("config")
+        panel.set_config(config)
+
+    def _keep_state(self) -> None:
+        self._settings.setValue("geometry", self.saveGeometry())
+        self._settings.setValue("workspace", self.workspace())
+        if self.trajectory is not None:
+            self._settings.setValue("trajectory", self.trajectory.state())
+        if self.train is not None:
+            try:
+                self._settings.setValue("config", _config_text(self.train.config()))
+            except ValueError:
+                self._settings.remove("config")
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self._busy("train") and not self._closing and not self._confirm_close():
+            event.ignore()
+            return
+        if not self._closing:
+            self._keep_state()
+        self._closing = True
+        for lane in self._lanes.values():
+            lane.stop()
+        if self._busy("train"):
+            # The last checkpoint is being written; the window closes when the training has ended.
+            self.status.setText("Saving the training, then closing")
+            event.ignore()
+            return
+        for lane in self._lanes.values():
+            lane.close()
+        for errand in list(self._errands):
+            errand.wait()
+        self._clock.stop()
+        super().closeEvent(event)
+
+    def _confirm_close(self) -> bool:
+        box = QMessageBox(self)
+        box.setWindowTitle("Training is running")
+        box.setText("A training is running. Save it and close?")
+        box.setInformativeText("It can be continued later from where it stops.")
+        close = box.addButton("Save and close", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Go on training", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(close)
+        box.exec()
+        return box.clickedButton() is close
+
+
+class _LatenessMeter(QTimer):
+    """Measures how late the event loop comes to a timer; tells the worst of every two seconds, in milliseconds."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.measured: list[Callable[[float], None]] = []
+        self._expected = time.perf_counter()
+        self._told = self._expected
+        self._worst = 0.0
+        self.setTimerType(Qt.TimerType.PreciseTimer)
+        self.timeout.connect(self._tick)
+        self.start(50)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self._worst = max(self._worst, now - self._expected - 0.050)
+        self._expected = now
+        if now - self._told > 2.0:
+            for tell in self.measured:
+                tell(1000.0 * max(self._worst, 0.0))
+            self._told, self._worst = now, 0.0
+
+
+def _load_engine() -> str:
+    """Import what the workspaces need; returns the device in words."""
+    import pyqtgraph  # noqa: F401
+
+    from studio.core import device
+    from studio.core.registry import methods
+    from studio.session import jobs  # noqa: F401
+
+    for kind in ("sampler", "grid", "recipe", "network", "dataset", "optimizer", "schedule"):
+        methods(kind)
+    return device.describe(device.choose())
+
+
+def _read(path: Path) -> catalog.Found:
+    """Look at a path that a person named; a folder means its run's model."""
+    try:
+        return next(catalog.look([catalog.resolve(path)], "opened"))
+    except ValueError as error:
+        return catalog.Found(path, "opened", None, str(error))
+
+
+def _entry(found: catalog.Found, training: bool) -> Entry:
+    header = found.header
+    if header is None:
+        return Entry(str(found.path), found.path.name, ("cannot be read",), None, found.section, found.problem, "bad")
+    return Entry(
+        path=str(found.path),
+        title=header.title,
+        lines=(f"{header.family} · {header.data_title}", _trained(header)),
+        thumbnail=header.thumbnail or None,
+        section=found.section,
+        tooltip=_tooltip(found.path, header),
+        state="training" if training else "ok",
+    )
+
+
+def _trained(header: Header) -> str:
+    length = header.recipe.get("num_steps")
+    return f"step {header.step:,}" + (f" · T {length}" if length else "")
+
+
+def _tooltip(path: Path, header: Header) -> str:
+    lines = [
+        header.title,
+        f"{header.family} on {header.data_title}, {header.num_parameters:,} parameters",
+        f"{header.step:,} steps, {header.images:,} items, {_duration(header.seconds)}",
+        *[f"{name}: {value:g}" for name, value in header.scores.items()],
+        str(path),
+    ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+def _config_text(config: Any) -> str:
+    from studio.core.config import to_toml
+
+    return to_toml(config.to_dict())
+
+
+def _as_list(value: Any) -> list[Any]:
+    """QSettings gives a list of one back as its item."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _loading_page() -> QWidget:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.addStretch(2)
+    label = QLabel("Loading the engine")
+    label.setProperty("role", "muted")
+    bar = QProgressBar()
+    bar.setRange(0, 0)
+    bar.setFixedWidth(220)
+    column.addWidget(label, 0, Qt.AlignmentFlag.AlignHCenter)
+    column.addSpacing(8)
+    column.addWidget(bar, 0, Qt.AlignmentFlag.AlignHCenter)
+    column.addStretch(3)
+    return page

@@ -1,0 +1,57 @@
+"""The models at hand: what ships, what was trained here, what was opened before. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from studio.core import resources
+from studio.core.checkpoints.header import Header, NotACheckpoint, read_header
+from studio.core.runs import Run
+
+Section = Literal["shipped", "trained", "opened"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint file: its description, or in ``problem`` why it has none."""
+
+    path: Path
+    section: Section
+    header: Header | None
+    problem: str = ""
+
+
+def shipped() -> list[Path]:
+    """Checkpoints that came with the studio, best first by name."""
+    return sorted(resources.shipped_checkpoints().glob("*.safetensors"))
+
+
+def trained() -> list[Path]:
+    """Checkpoints in the person's run folders, newest first."""
+    folder = resources.runs()
+    runs = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+    return [Run(run).model for run in runs if Run(run).model.is_file()]
+
+
+def look(paths: Iterable[Path], section: Section) -> Iterator[Found]:
+    """Read the description of each checkpoint."""
+    for path in paths:
+        try:
+            yield Found(path, section, read_header(path))
+        except (NotACheckpoint, OSError) as error:
+            yield Found(path, section, None, str(error))
+
+
+def resolve(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the model of a run folder. Raises NotACheckpoint for other folders."""
+    if not path.is_dir():
+        return path
+    run = Run(path)
+    if run.model.is_file():
+        return run.model
+    if Run.is_run(path):
+        raise NotACheckpoint(f"{path} is a run that has saved no checkpoint yet.")
+    raise NotACheckpoint(f"{path} is no run folder: it has no config.toml and no checkpoint.")

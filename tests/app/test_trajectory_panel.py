@@ -1,0 +1,505 @@
+"""The trajectory workspace under real clicks and keys: what it asks for, and what it shows of every message."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit, QPushButton
+from pytestqt.qtbot import QtBot
+
+from studio.app import theme
+from studio.app.controls import Choice, LabeledSlider
+from studio.app.panels.trajectory import TrajectoryPanel
+from studio.app.panels.trajectory_formula import update_rule
+from studio.app.panels.trajectory_reel import Reel, to_bytes
+from studio.core import events
+from studio.core.checkpoints.header import Header
+from studio.core.grids import Exact, LogSNR, Uniform
+from studio.core.levels import Level, from_log_snr
+from studio.core.registry import methods
+from studio.core.samplers.ancestral import Ancestral
+from studio.core.samplers.ddim import DDIM
+from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
+from studio.core.schedules import Cosine, Linear
+from studio.session.jobs import Interpolation, SampleJob
+
+DIGITS = tuple("0123456789")
+
+
+@pytest.fixture(autouse=True)
+def installed(qapp: QApplication) -> Iterator[None]:
+    theme.install(qapp, "light")
+    yield
+    theme.set_scheme("system")
+
+
+@pytest.fixture
+def panel(qtbot: QtBot) -> TrajectoryPanel:
+    """On screen, with a model of digits; the first request has gone out."""
+    made = TrajectoryPanel()
+    qtbot.addWidget(made)
+    made.resize(1025, 720)
+    with qtbot.waitExposed(made):
+        made.show()
+    made.set_model("digits.safetensors", header((1, 8, 8), DIGITS), Linear())
+    return made
+
+
+def header(shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> Header:
+    tables: dict[str, Any] = {part: {} for part in ("data", "recipe", "network", "optimizer", "run")}
+    return Header(
+        title="Test",
+        family="DDPM",
+        data_title="Data",
+        facts={"shape": shape},
+        class_names=class_names,
+        step=1,
+        images=1,
+        seconds=1.0,
+        num_parameters=1,
+        **tables,
+    )
+
+
+def frames(shape: tuple[int, ...], total: int, job_id: int = 0, every: int = 1, count: int = 9) -> list[events.Frame]:
+    """A run that was never sampled: arrays tell their step by their values."""
+    levels = levels_of(SampleSpec(grid=LogSNR(), knobs=SampleKnobs(steps=total)), Linear())
+    return [
+        events.Frame(
+            index=index,
+            total=total,
+            alpha=float(levels[index].alpha),
+            sigma=float(levels[index].sigma),
+            time=1 - index / total,
+            beta=0.1,
+            nfe=min(index + 1, total),
+            seconds=0.1 * index,
+            x=events.freeze(np.full((count, *shape), index / total, np.float32)),
+            x0=events.freeze(np.full((count, *shape), index / total, np.float32)),
+            eps=events.freeze(np.zeros((count, *shape), np.float32)),
+            eps_norm=1.0,
+            x0_change=0.1,
+            job_id=job_id,
+        )
+        for index in sorted({*range(0, total + 1, every), total})
+    ]
+
+
+def play_in(panel: TrajectoryPanel, told: list[events.Frame], *, end: bool = True) -> None:
+    """Hand over messages as the window does: all that came, then a turn of the event loop."""
+    for frame in told:
+        panel.receive(frame)
+    if end:
+        panel.receive(events.Finished(outcome="done", job_id=told[-1].job_id))
+    QApplication.processEvents()
+
+
+def find(panel: TrajectoryPanel, kind: type, name: str) -> Any:
+    found = panel.controls.findChild(kind, name)
+    assert found is not None, name
+    return found
+
+
+def where(panel: TrajectoryPanel) -> str:
+    view = panel.points if panel.points.isVisible() else panel.images
+    return view.transport.where()
+
+
+def asked(qtbot: QtBot, panel: TrajectoryPanel, act: Any) -> SampleJob:
+    with qtbot.waitSignal(panel.sample_requested, timeout=2000) as blocker:
+        act()
+    (job,) = blocker.args
+    assert isinstance(job, SampleJob)
+    return job
+
+
+def button(panel: TrajectoryPanel, text: str) -> QPushButton:
+    return next(b for b in panel.findChildren(QPushButton) if b.text().strip() == text and b.isVisible())
+
+
+# What it asks for
+
+
+def test_a_model_is_sampled_at_once(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    job = asked(qtbot, panel, lambda: panel.set_model("m.safetensors", header((1, 8, 8), DIGITS), Cosine()))
+    assert job.path == Path("m.safetensors")
+    assert job.spec == panel.spec()
+    assert job.spec.knobs.count == 36
+    assert job.between is None
+
+
+def test_a_slider_that_moves_far_asks_once_for_where_it_ends(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    eta = find(panel, LabeledSlider, "eta")
+    seen: list[SampleJob] = []
+    panel.sample_requested.connect(seen.append)
+    with qtbot.waitSignal(panel.sample_requested):
+        eta.slider.setFocus()
+        for _ in range(5):
+            qtbot.keyClick(eta.slider, Qt.Key.Key_Right)
+    qtbot.wait(120)
+    assert [job.spec.sampler for job in seen] == [DDIM(eta=eta.value())]
+    assert eta.value() > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "read"),
+    [
+        (LabeledSlider, "steps", 77, lambda spec: spec.knobs.steps),
+        (LabeledSlider, "images", 12, lambda spec: spec.knobs.count),
+        (LabeledSlider, "guidance", 2.5, lambda spec: spec.knobs.guidance),
+        (Choice, "label", "7", lambda spec: spec.knobs.label),
+        (Choice, "label", "none", lambda spec: spec.knobs.label),
+    ],
+)
+def test_each_control_sets_its_knob(
+    qtbot: QtBot, panel: TrajectoryPanel, kind: type, name: str, value: Any, read: Any
+) -> None:
+    job = asked(qtbot, panel, lambda: find(panel, kind, name).setValue(value))
+    assert read(job.spec) == value
+
+
+def test_methods_and_grids_bring_their_own_knobs(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    sampler, grid = find(panel, Choice, "sampler"), find(panel, Choice, "grid")
+    assert [sampler.itemData(k) for k in range(sampler.count())] == list(methods("sampler"))
+    assert [grid.itemText(k) for k in range(grid.count())] == [cls.title for cls in methods("grid").values()]
+    assert not find(panel, Choice, "variance").isVisible()
+    job = asked(qtbot, panel, lambda: sampler.setValue("ancestral"))
+    assert job.spec.sampler == Ancestral()
+    assert find(panel, Choice, "variance").isVisible()
+    job = asked(qtbot, panel, lambda: find(panel, Choice, "variance").setValue("large"))
+    assert job.spec.sampler == Ancestral(variance="large")
+    job = asked(qtbot, panel, lambda: grid.setValue("uniform"))
+    assert job.spec.grid == Uniform()
+
+
+def test_a_typed_list_replaces_the_number_of_steps(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    asked(qtbot, panel, lambda: find(panel, Choice, "grid").setValue("exact"))
+    edit, steps = panel.controls.grid.findChild(QLineEdit, "steps"), find(panel, LabeledSlider, "steps")
+    assert not steps.isEnabled()
+    edit.setFocus()
+    edit.selectAll()
+    with qtbot.assertNotEmitted(panel.sample_requested, wait=150):
+        qtbot.keyClicks(edit, "999, 2000")
+    assert "0 to 999" in panel.controls.problem()
+    for _ in range(4):
+        qtbot.keyClick(edit, Qt.Key.Key_Backspace)
+    job = asked(qtbot, panel, lambda: qtbot.keyClicks(edit, "40"))
+    assert job.spec.grid == Exact(steps="999, 40")
+    assert panel.controls.problem() == ""
+
+
+def test_a_seed_is_typed_drawn_and_refused(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    edit = find(panel, QLineEdit, "seed")
+    edit.setFocus()
+    edit.selectAll()
+    assert asked(qtbot, panel, lambda: qtbot.keyClicks(edit, "1234")).spec.knobs.seed == 1234
+    with qtbot.assertNotEmitted(panel.sample_requested, wait=150):
+        qtbot.keyClicks(edit, "x")
+    assert "whole number" in panel.controls.problem()
+    dice = panel.controls.dice_button
+    job = asked(qtbot, panel, lambda: qtbot.mouseClick(dice, Qt.MouseButton.LeftButton))
+    assert job.spec.knobs.seed != 1234
+    scrubber = panel.images.transport.scrubber
+    other = asked(qtbot, panel, lambda: qtbot.keyClick(scrubber, Qt.Key.Key_N))
+    assert other.spec.knobs.seed != job.spec.knobs.seed
+
+
+def test_sampling_again_keeps_the_seed(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    before = panel.spec()
+    again = button(panel, "Sample again")
+    assert asked(qtbot, panel, lambda: qtbot.mouseClick(again, Qt.MouseButton.LeftButton)).spec == before
+    panel.activateWindow()
+    assert asked(qtbot, panel, lambda: qtbot.keyClick(panel, Qt.Key.Key_F5)).spec == before
+
+
+def test_what_has_no_effect_is_dimmed_and_says_why(panel: TrajectoryPanel) -> None:
+    guidance, label = find(panel, LabeledSlider, "guidance"), find(panel, Choice, "label")
+    assert guidance.isEnabled()
+    label.setValue("none")
+    assert not guidance.isEnabled()
+    assert panel.controls._guidance_field.note() == "needs a class"
+    panel.set_model("m", header((1, 8, 8)), Linear())
+    assert not label.isEnabled()
+    assert panel.controls._class_field.note() == "this model has no classes"
+    assert panel.spec().knobs.label == "each"
+
+
+def test_spec_goes_in_and_comes_out(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    spec = SampleSpec(
+        sampler=Ancestral(variance="large"),
+        grid=LogSNR(noisiest=-6.0, cleanest=4.0),
+        knobs=SampleKnobs(steps=33, seed=5, count=16, label="3", guidance=1.5, clip=False),
+    )
+    with qtbot.waitSignal(panel.spec_changed) as changed:
+        assert asked(qtbot, panel, lambda: panel.set_spec(spec)).spec == spec
+    assert changed.args == [spec]
+    with qtbot.assertNotEmitted(panel.spec_changed, wait=100):
+        panel.set_spec(spec)
+
+
+def test_controls_come_back_as_text_from_a_settings_file(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    spec = SampleSpec(
+        sampler=DDIM(eta=0.5), grid=Exact(steps="900, 30"), knobs=SampleKnobs(steps=9, seed=8, label="4", clip=False)
+    )
+    panel.set_spec(spec)
+    panel.points.links_check.setChecked(True)
+    state = panel.state()
+    assert all(isinstance(value, (bool, int, float, str)) for value in state.values())
+    other = TrajectoryPanel()
+    qtbot.addWidget(other)
+    other.restore({name: str(value) for name, value in state.items()} | {"seed": "8", "steps": "nonsense"})
+    other.set_model("m", header((1, 8, 8), DIGITS), Linear())
+    assert other.spec() == dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, steps=20))
+    assert other.points.links_check.isChecked()
+    other.restore({})
+
+
+# What it shows
+
+
+def test_every_message_is_taken(panel: TrajectoryPanel) -> None:
+    array = events.freeze(np.zeros((2, 1, 8, 8), np.uint8))
+    for event in (
+        events.Status(text="Opening the model"),
+        events.Progress(step=1, total=2, images=1, seconds=1, images_per_second=1, eta_seconds=1),
+        events.HeldOut(step=1, loss=0.1),
+        events.Preview(step=1, images=array),
+        events.Field(index=0, points=np.zeros((1, 2)), arrows=np.zeros((1, 2))),
+        events.DataPreview(title="D", summary="s", images=array),
+        events.Estimate(seconds_per_step=1, memory=1, num_parameters=1, steps=1),
+        events.Saved(path="p"),
+        events.Paused(paused=True),
+        events.Warned(summary="careful"),
+        *frames((1, 8, 8), 3),
+        events.Failed(summary="no"),
+        events.Finished(outcome="failed"),
+    ):
+        panel.receive(event)
+        QApplication.processEvents()
+    assert where(panel) == "3 / 3"
+
+
+def test_frames_are_followed_to_the_end_and_told(panel: TrajectoryPanel) -> None:
+    told = frames((1, 8, 8), 4)
+    play_in(panel, told[:3], end=False)
+    assert where(panel) == "2 / 4"
+    play_in(panel, told[3:])
+    assert where(panel) == "4 / 4"
+    assert panel.images.step_panel.title_label.text() == "Step 4 of 4"
+    panel.go_to(2)
+    line = panel.images.step_panel.subtitle_label.fullText()
+    level = from_log_snr(-8.0 + 13.0 * 2 / 3)
+    assert f"α {level.alpha:.3f} · σ {level.sigma:.3f} · log-SNR 0.67" in line
+    assert "network calls 3" in line
+
+
+def test_scrubbing_by_click_key_and_film(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 10))
+    transport = panel.images.transport
+    middle = transport.scrubber.rect().center()
+    qtbot.mouseClick(transport.scrubber, Qt.MouseButton.LeftButton, pos=middle)
+    assert where(panel) == "5 / 10"
+    qtbot.mouseClick(transport.back_button, Qt.MouseButton.LeftButton)
+    assert where(panel) == "4 / 10"
+    qtbot.mouseClick(transport.forward_button, Qt.MouseButton.LeftButton)
+    qtbot.keyClick(transport.scrubber, Qt.Key.Key_Right)
+    assert where(panel) == "6 / 10"
+    for key, place in ((Qt.Key.Key_Home, "0"), (Qt.Key.Key_Right, "1"), (Qt.Key.Key_End, "10"), (Qt.Key.Key_Left, "9")):
+        qtbot.keyClick(panel, key)
+        assert where(panel) == f"{place} / 10"
+    film = panel.images.filmstrip
+    third = film.place_of(3, 0, len(film.steps())).center().toPoint()
+    qtbot.mouseClick(film, Qt.MouseButton.LeftButton, pos=third)
+    assert where(panel) == "3 / 10"
+    assert panel.images.curves.plot.marker() == 3
+    panel.images.curves.plot.marker_moved.emit(7.4)
+    assert where(panel) == "7 / 10"
+    assert panel.images.curves.plot.marker() == 7
+
+
+def test_dragging_holds_the_place_while_frames_come(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    told = frames((1, 8, 8), 10)
+    play_in(panel, told[:5], end=False)
+    scrubber = panel.images.transport.scrubber
+    qtbot.mousePress(scrubber, Qt.MouseButton.LeftButton, pos=QPoint(scrubber.width() - 1, 10))
+    play_in(panel, told[5:8], end=False)
+    assert where(panel) == "4 / 10"
+    qtbot.mouseRelease(scrubber, Qt.MouseButton.LeftButton)
+
+
+def test_playing_goes_to_the_end_and_stops(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 4))
+    play = panel.images.transport.play_button
+    qtbot.mouseClick(play, Qt.MouseButton.LeftButton)
+    assert where(panel) == "0 / 4"
+    assert play.text() == "Pause"
+    qtbot.waitUntil(lambda: play.text() == "Play", timeout=3000)
+    assert where(panel) == "4 / 4"
+    qtbot.keyClick(panel.images.transport.scrubber, Qt.Key.Key_Space)
+    assert play.text() == "Pause"
+    qtbot.keyClick(panel.images.transport.scrubber, Qt.Key.Key_Space)
+    assert play.text() == "Play"
+
+
+def test_the_older_run_stays_until_the_newer_comes(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 10, job_id=1))
+    panel.go_to(5)
+    panel.receive(events.Status(text="Opening the model", job_id=2))
+    assert where(panel) == "5 / 10"
+    newer = frames((1, 8, 8), 20, job_id=2)
+    play_in(panel, newer[:4], end=False)
+    assert where(panel) == "3 / 20"
+    play_in(panel, newer[4:])
+    assert where(panel) == "10 / 20", "a newer run halts at the same share of its way"
+    play_in(panel, frames((1, 8, 8), 10, job_id=1)[:1])
+    assert where(panel) == "10 / 20", "an older job says nothing any more"
+
+
+def test_the_film_keeps_older_pictures_until_they_are_replaced(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 6, job_id=1))
+    play_in(panel, frames((1, 8, 8), 6, job_id=2)[:2], end=False)
+    assert len(panel.images.filmstrip) == 7
+    panel.receive(events.Finished(outcome="stopped", job_id=2))
+    assert len(panel.images.filmstrip) == 2
+
+
+def test_frames_that_leave_out_steps_keep_their_numbers(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    asked(qtbot, panel, lambda: find(panel, LabeledSlider, "steps").setValue(100))
+    play_in(panel, frames((1, 8, 8), 100, every=7))
+    assert panel.images.transport.scrubber.maximum() == 15
+    panel.go_to(2)
+    assert where(panel) == "14 / 100"
+    assert panel.images.curves.plot.marker() == 14
+    panel.images.curves.plot.marker_moved.emit(48.0)
+    assert where(panel) == "49 / 100"
+    assert "η" in panel.controls.formula.text().text()
+
+
+def test_a_click_follows_an_image_everywhere(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 3))
+    grid = panel.images.grids["x0"]
+    qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.place_of(5).center().toPoint())
+    assert [sheet.selected() for sheet in panel.images.grids.values()] == [5, 5, 5]
+    assert "image 6 followed" in panel.images.step_panel.subtitle_label.fullText()
+    assert panel.images.transport.scrubber.hasFocus()
+    play_in(panel, frames((1, 8, 8), 3, job_id=1, count=2))
+    assert grid.selected() == 1
+
+
+def test_a_failure_is_told_and_the_pictures_stay(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 3, job_id=1))
+    panel.receive(events.Failed(summary="There is not enough memory.", details="trace", job_id=2))
+    panel.receive(events.Finished(outcome="failed", job_id=2))
+    assert panel.banner.isVisible()
+    assert panel.banner.text() == "There is not enough memory."
+    assert len(panel.images.grids["x0"]) == 9
+    play_in(panel, frames((1, 8, 8), 3, job_id=3))
+    assert not panel.banner.isVisible()
+
+
+def test_another_model_empties_the_views(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 3, job_id=1))
+    panel.set_model("points", header((2,)), Linear())
+    panel.receive(frames((1, 8, 8), 3, job_id=1)[0])
+    QApplication.processEvents()
+    assert panel.points.isVisible()
+    assert len(panel.images.grids["x0"]) == 0
+    assert where(panel) == "– / –"
+
+
+# Interpolation
+
+
+def test_two_kept_noises_are_walked_between(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 3))
+    walk = find(panel, QCheckBox, "walk")
+    assert not walk.isEnabled()
+    assert "A and B" in panel.controls.walk.note()
+    panel.follow(2)
+    qtbot.mouseClick(button(panel, "Keep A"), Qt.MouseButton.LeftButton)
+    panel.follow(7)
+    qtbot.mouseClick(button(panel, "Keep B"), Qt.MouseButton.LeftButton)
+    job = asked(qtbot, panel, walk.click)
+    assert job.between == Interpolation((0, 2), (0, 7))
+    assert not button(panel, "Keep A").isEnabled()
+    assert not find(panel, LabeledSlider, "guidance").isEnabled()
+    find(panel, Choice, "label").setValue("3")
+    assert find(panel, LabeledSlider, "guidance").isEnabled()
+    assert asked(qtbot, panel, walk.click).between is None
+
+
+# Points
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_points_have_particles_and_a_field(qtbot: QtBot, panel: TrajectoryPanel, dimensions: int) -> None:
+    job = asked(qtbot, panel, lambda: panel.set_model("points", header((dimensions,)), Linear()))
+    assert job.spec.knobs.count == 2000
+    assert not panel.controls.walk.isVisible()
+    panel.set_data_points(np.random.default_rng(0).normal(size=(50, dimensions)))
+    told = frames((dimensions,), 4)
+    for frame in told:
+        panel.receive(frame)
+        if dimensions == 2 and frame.index < 4:
+            panel.receive(events.Field(index=frame.index, points=np.eye(2), arrows=np.eye(2)))
+    panel.receive(events.Finished(outcome="done"))
+    QApplication.processEvents()
+    assert where(panel) == "4 / 4"
+    qtbot.keyClick(panel, Qt.Key.Key_Left)
+    assert where(panel) == "3 / 4"
+    assert panel.points.field_check.isVisible() == (dimensions == 2)
+    before = panel.points.particles.grab().toImage()
+    panel.points.links_check.click()
+    assert panel.points.particles.grab().toImage() != before
+
+
+# Saving
+
+
+def test_the_picture_is_saved_whole_or_not_at_all(
+    qtbot: QtBot, panel: TrajectoryPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play_in(panel, frames((1, 8, 8), 3))
+    answers = iter([str(tmp_path / "grid"), str(tmp_path / "grid.png" / "below.png"), ""])
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (next(answers), ""))
+    save = button(panel, "Save picture…")
+    qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
+    saved = QImage(str(tmp_path / "grid.png"))
+    assert saved.width() == 4 * (3 * 9 - 1)
+    qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
+    assert panel.banner.isVisible()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "studio-home"] == ["grid.png"]
+    qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
+
+
+# Numbers
+
+
+def test_the_rule_has_the_sampler_s_own_numbers() -> None:
+    t, s = Level(0.6, 0.8), Level(0.8, 0.6)
+    # beta~ = (0.36 / 0.64) (1 - 0.36 / 0.64) = 0.5625 * 0.4375 = 0.24609375
+    lines = update_rule(DDIM(eta=0.5), t, s)
+    assert lines[2].endswith("= 0.50·0.496 = 0.248")
+    assert lines[1].startswith("α<sub>s</sub> = 0.800")
+    small = update_rule(Ancestral(), t, s)
+    assert small[1] == "a = 0.422, b = 0.547"
+    assert small[2] == "σ̃ = √β̃ = √0.246 = 0.496"
+    assert update_rule(Ancestral(variance="large"), t, s)[2] == "σ̃ = √β = √0.438 = 0.661"
+    assert "belief" in update_rule(DDIM(), t, Level(1.0, 0.0))[1]
+
+
+def test_noise_fills_the_range_and_the_sample_keeps_its_own() -> None:
+    assert to_bytes(np.array([-2.0, 0.0, 2.0, 9.0, np.nan]), 2.0).tolist() == [0, 128, 255, 255, 0]
+    told = frames((1, 8, 8), 4)
+    reel = Reel(SampleJob(path=Path(), spec=SampleSpec()), [Level(f.alpha, f.sigma) for f in told], told)
+    at_noise, at_sample = reel.pictures(0)[0], reel.pictures(4)
+    assert np.all(at_noise == 128)
+    assert np.array_equal(at_sample[0], at_sample[1]), "a clean x is drawn as x0 is"
+    assert reel.curves()["log_snr"][:4].tolist() == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
+    assert np.isnan(reel.curves()["eps_norm"][4])
+    assert reel.jump(4) is None

@@ -1,0 +1,151 @@
+"""Checkpoints: they rebuild what was saved, and refuse what they must with a reason."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from studio.core.checkpoints.header import NotACheckpoint, read_header
+from studio.core.checkpoints.native import load, write
+from studio.core.checkpoints.resume import load_resume
+from studio.core.config import RunKnobs, TrainConfig
+from studio.core.data.points import TwoMoons
+from studio.core.levels import Level
+from studio.core.networks.mlp import MLPSpec
+from studio.core.optimizers import AdamSpec
+from studio.core.runs import Run
+from studio.core.trainer import Trainer
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Trainer:
+    config = TrainConfig(
+        title="Moons ☾",
+        data=TwoMoons(num_points=500),
+        network=MLPSpec(width=16, blocks=1),
+        optimizer=AdamSpec(),
+        run=RunKnobs(steps=3, batch=16, preview_every=0.0),
+    )
+    made = Trainer(config, Run(tmp_path / "run"))
+    made.train_step()
+    made.save()
+    return made
+
+
+@pytest.fixture
+def path(trainer: Trainer) -> Path:
+    return trainer.run_folder.model
+
+
+def test_a_loaded_model_predicts_as_the_average_did(trainer: Trainer, path: Path) -> None:
+    model = load(path, torch.device("cpu"))
+    x, level = torch.randn(5, 2, generator=torch.Generator().manual_seed(1)), Level(0.8, 0.6)
+    with torch.no_grad():
+        assert torch.equal(model.denoiser(x, level).x0, trainer.ema.average(x, level).x0)
+        assert not torch.equal(model.denoiser(x, level).x0, trainer.learner.denoiser(x, level).x0)
+    assert model.recipe == trainer.config.recipe
+
+
+def test_the_header_tells_the_whole_story(trainer: Trainer, path: Path) -> None:
+    header = read_header(path)
+    assert (header.title, header.family, header.step) == ("Moons ☾", "DDPM", 1)
+    assert header.facts["shape"] == (2,)
+    assert header.kind == "points"
+    assert header.class_names == trainer.dataset.class_names
+    assert header.network == {"name": "mlp", "width": 16, "blocks": 1}
+    assert header == read_header(path)
+
+
+def test_reading_a_header_does_not_read_the_weights(path: Path) -> None:
+    whole = path.read_bytes()
+    length = struct.unpack("<Q", whole[:8])[0]
+    path.write_bytes(whole[: 8 + length] + bytes(len(whole) - 8 - length))
+    assert read_header(path).step == 1
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(NotACheckpoint) as caught:
+        load(path, torch.device("cpu"))
+    return str(caught.value)
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert "is not there" in refused(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_cut_short(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "cut short" in refused(path) or "no checkpoint" in refused(path)
+
+
+def test_a_picture_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
+    assert "not a .safetensors file" in refused(tmp_path / "a.safetensors")
+
+
+def test_header_that_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 40) + b"{" * 40)
+    assert "makes no sense" in refused(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("container", ["pickle", "torch"])
+def test_a_hostile_pickle_is_refused_and_never_run(tmp_path: Path, container: str) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "it ran",)  # type: ignore[return-value]
+
+    bad = tmp_path / "model.pt"
+    if container == "pickle":
+        bad.write_bytes(pickle.dumps(Hostile()))
+    else:
+        torch.save(Hostile(), bad)
+    assert "can run code" in refused(bad)
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_foreign_safetensors(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "a.safetensors")
+    assert "not one of the studio" in refused(tmp_path / "a.safetensors")
+
+
+def rewritten(path: Path, **changes: object) -> None:
+    header = read_header(path).to_metadata()
+    table = json.loads(header["studio"]) | changes
+    write(path, load_file(path), {"studio": json.dumps(table)})
+
+
+def test_wrong_shapes(path: Path) -> None:
+    rewritten(path, network={"name": "mlp", "width": 24, "blocks": 1})
+    assert "does not fit its own description" in refused(path)
+
+
+def test_a_newer_format(path: Path) -> None:
+    rewritten(path, format=2)
+    assert "Update the studio" in refused(path)
+
+
+def test_unknown_network(path: Path) -> None:
+    rewritten(path, network={"name": "transformer"})
+    assert "there are" in refused(path)
+
+
+def test_a_description_with_holes(path: Path) -> None:
+    header = read_header(path)
+    table = json.loads(header.to_metadata()["studio"])
+    del table["recipe"]
+    write(path, load_file(path), {"studio": json.dumps(table)})
+    assert "does not describe itself fully" in refused(path)
+
+
+def test_a_damaged_continuation_is_refused(trainer: Trainer) -> None:
+    resume = trainer.run_folder.resume
+    resume.write_bytes(resume.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="cannot be continued from"):
+        load_resume(resume, trainer.ema.average, trainer.learner.denoiser, trainer.learner.optimizers)
