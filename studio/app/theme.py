@@ -382,7 +382,8 @@ QPushButton[disclosure="true"] {{
 }}
 QPushButton[disclosure="true"]:hover {{ color: {t.text}; }}
 QPushButton[disclosure="true"]:focus {{ border-color: {t.accent}; }}
-QPushButton::menu-indicator {{ image: url(studio:chevron-down.svg); width: 12px; height: 12px; right: 6px; }}
+QPushButton::menu-indicator {{ image: url(studio:chevron-down.svg); width: 12px; height: 12px;
+    subcontrol-origin: padding; subcontrol-position: right center; right: 8px; }}
 QToolButton {{ background: transparent; border: 1px solid transparent; border-radius: 6px; padding: 3px; }}
 QToolButton:hover {{ background: {t.grid}; }}
 QToolButton:focus {{ border-color: {t.accent}; }}

@@ -219,7 +219,9 @@ class MainWindow(QMainWindow):
     def _press(self, name: str) -> None:
         if self.train is not None:
             self.show_workspace("Train")
-            getattr(self.train, f"{name}_button").click()
+            buttons = self.train.settings.buttons
+            # One button starts, pauses and resumes, as the state wants.
+            {"start": buttons.primary, "pause": buttons.primary}.get(name, getattr(buttons, name, None)).click()
 
     def _set_scheme(self, scheme: str) -> None:
         self._settings.setValue("appearance", scheme)
@@ -500,8 +502,6 @@ class MainWindow(QMainWindow):
         self.banner.dismiss()
         self._lanes["estimate"].stop()
         self._run = run or Run.new(resources.runs(), config.title)
-        if run is None:
-            self.train.clear()
         self.train.set_state("running")
         self._settings.setValue("config", _config_text(config))
         self._lanes["train"].submit(TrainJob(config, self._run, resume=run is not None))
@@ -530,11 +530,8 @@ class MainWindow(QMainWindow):
             case events.Progress():
                 done = event.step / max(event.total, 1)
                 self.activity.set(f"Training · {done:.0%} · {_duration(event.eta_seconds)} left", "good")
-            case events.Paused():
-                stopping = self._lanes["train"].control is not None and self._lanes["train"].control.stopping
-                self.train.set_state("stopping" if stopping else "paused" if event.paused else "running")
-                if event.paused:
-                    self.activity.set("Training paused", "warn")
+            case events.Paused() if event.paused:
+                self.activity.set("Training paused", "warn")
             case events.Status():
                 self.status.setText(event.text)
             case events.Saved():

@@ -32,9 +32,13 @@ class RunKnobs(Knobbed):
     """How long, how fast and how often: everything of a run that is no method."""
 
     steps: int = knob(3000, help="Training steps; the rate falls to 0 over them.", low=1, high=100_000_000, log=True)
-    batch: int = knob(32, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True)
+    batch: int = knob(
+        32, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True
+    )
     seed: int = knob(0, help="Everything random follows from it.", low=0, high=2**31 - 1)
-    warmup: int = knob(30, help="Steps over which the rate rises.", label="Warm-up", low=0, high=1_000_000, advanced=True)
+    warmup: int = knob(
+        30, help="Steps over which the rate rises.", label="Warm-up", low=0, high=1_000_000, advanced=True
+    )
     decay: Literal["linear", "constant"] = knob(
         "linear", help="What the rate does after the warm-up: fall to 0, or stay.", label="Rate after", advanced=True
     )
@@ -52,9 +56,7 @@ class RunKnobs(Knobbed):
     preview_every: float = knob(
         15.0, help="Seconds between sample previews; 0 makes none.", unit="s", low=0.0, high=3600.0, advanced=True
     )
-    save_every: float = knob(
-        60.0, help="Seconds between checkpoints.", unit="s", low=1.0, high=86400.0, advanced=True
-    )
+    save_every: float = knob(60.0, help="Seconds between checkpoints.", unit="s", low=1.0, high=86400.0, advanced=True)
     device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", help="What computes; auto takes the fastest.")
 
 
@@ -71,8 +73,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.network.kind != self.data.kind:
-            raise ValueError(f"{self.network.title} is for {self.network.kind} data, but {self.data.title} is not: "
-                             "choose another network or another data set.")
+            raise ValueError(
+                f"{self.network.title} is for {self.network.kind} data, but {self.data.title} is not: "
+                "choose another network or another data set."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Nested tables of plain values."""
@@ -101,7 +105,7 @@ def method_to_dict(kind: str, method: Any) -> dict[str, Any]:
 def method_from_dict(kind: str, table: Mapping[str, Any]) -> Any:
     """The registered method described by a table. Raises ValueError in plain words."""
     if not isinstance(table, Mapping) or "name" not in table:
-        raise ValueError(f"A {kind} needs a name, such as name = \"...\".")
+        raise ValueError(f'A {kind} needs a name, such as name = "...".')
     return build(find(kind, table["name"]), {key: value for key, value in table.items() if key != "name"})
 
 

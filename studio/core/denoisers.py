@@ -23,9 +23,7 @@ class Denoiser(nn.Module, abc.ABC):
     """
 
     @abc.abstractmethod
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         """The prediction at x, all in the shape of x."""
 
     @property
@@ -51,9 +49,7 @@ class NetworkDenoiser(Denoiser):
         self.data_mean = data_mean
         self.data_std = data_std
 
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         centred = x - expand(level.alpha, x) * self.data_mean
         c_in, c_skip, c_out = coefficients(self.parameterization, level, self.data_std)
         raw = self.output(expand(c_in, x) * centred, level, cond)
@@ -82,9 +78,7 @@ class Guided(Denoiser):
     def nfe(self) -> int:
         return self.inner.nfe * (1 if self.scale == 0.0 else 2)
 
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         if self.scale == 0.0 or cond is None:
             return self.inner(x, level, cond, noise=noise)
         labels = torch.cat([cond, torch.full_like(cond, NO_CLASS)])
@@ -113,8 +107,6 @@ class Clipped(Denoiser):
     def nfe(self) -> int:
         return self.inner.nfe
 
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         found = self.inner(x, level, cond, noise=noise)
         return from_x0(x, level, found.x0.clamp(self.low, self.high), found.x0_var)

@@ -16,7 +16,9 @@ def choose(name: DeviceName = "auto") -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, usable in there.items() if usable))
     if not there[name]:
-        raise ValueError(f"device = {name!r} is not possible: this machine has {', '.join(k for k in there if there[k])}.")
+        raise ValueError(
+            f"device = {name!r} is not possible: this machine has {', '.join(k for k in there if there[k])}."
+        )
     return torch.device(name)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Base of all messages. ``job_id`` is stamped by whoever runs the job; panels ignore older ids."""

@@ -25,9 +25,7 @@ class GaussianDenoiser(Denoiser):
         super().__init__()
         self.mean, self.std = mean, std
 
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         alpha, sigma = expand(level.alpha, x), expand(level.sigma, x)
         total = alpha**2 * self.std**2 + sigma**2
         x0 = self.mean + alpha * self.std**2 / total * (x - alpha * self.mean)
@@ -49,9 +47,7 @@ class MixtureDenoiser(Denoiser):
         self.means: Tensor
         self.stds: Tensor
 
-    def forward(
-        self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None
-    ) -> Prediction:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, *, noise: Noise | None = None) -> Prediction:
         logits, total, offset = self._parts(x, level, cond)
         share = logits.softmax(1)
         alpha, sigma = (_column(value) for value in level)
@@ -73,9 +69,7 @@ class MixtureDenoiser(Denoiser):
             total = torch.as_tensor(total).view(1, -1)
         offset = x.unsqueeze(1) - (alpha.unsqueeze(-1) if isinstance(alpha, Tensor) else alpha) * self.means
         dims = x.shape[1]
-        logits = self.log_weights - 0.5 * (
-            (offset**2).sum(-1) / total + dims * (total.log() + math.log(2.0 * math.pi))
-        )
+        logits = self.log_weights - 0.5 * ((offset**2).sum(-1) / total + dims * (total.log() + math.log(2.0 * math.pi)))
         if cond is not None:
             chosen = torch.nn.functional.one_hot(cond.clamp(min=0), len(self.stds)).bool() | (cond < 0).unsqueeze(1)
             logits = logits.masked_fill(~chosen, -math.inf)

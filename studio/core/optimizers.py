@@ -62,7 +62,7 @@ class MuonSpec(OptimizerSpec):
         matrices = network.hidden_matrices()
         known = {id(weight) for weight in matrices}
         rest = [weight for weight in network.parameters() if id(weight) not in known]
-        adam = torch.optim.Adam(rest, lr=self.adam_rate, betas=(0.9, 0.99))
+        adam = torch.optim.Adam(rest, lr=self.adam_rate, betas=(0.9, 0.99), fused=True)
         return [_with_initial(Muon(matrices, lr=self.learning_rate, momentum=self.momentum)), _with_initial(adam)]
 
 
@@ -78,7 +78,7 @@ class AdamSpec(OptimizerSpec):
 
     def build(self, network: Network) -> list[torch.optim.Optimizer]:
         adam = torch.optim.AdamW(
-            network.parameters(), lr=self.learning_rate, betas=(0.9, self.beta2), weight_decay=self.weight_decay
+            network.parameters(), lr=self.learning_rate, betas=(0.9, self.beta2), weight_decay=self.weight_decay, fused=True
         )
         return [_with_initial(adam)]
 
@@ -95,15 +95,16 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            grads = [weight.grad for weight in weights]
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight]["momentum"] = torch.zeros_like(weight)
+            memory = [self.state[weight]["momentum"] for weight in weights]
+            torch._foreach_lerp_(memory, grads, 1.0 - group["momentum"])
+            # Nesterov: the update looks ahead by one more mix of the gradient.
             shapes: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = {}
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight.grad)
-                state["momentum"].lerp_(weight.grad, 1.0 - group["momentum"])
-                ahead = weight.grad.lerp(state["momentum"], group["momentum"])
+            for weight, ahead in zip(weights, torch._foreach_lerp(grads, memory, group["momentum"]), strict=True):
                 matrix = ahead.reshape(len(weight), -1)
                 shapes.setdefault((matrix.shape[0], matrix.shape[1]), []).append((weight, matrix))
             for (rows, columns), pairs in shapes.items():
@@ -123,5 +124,6 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        gram = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, gram, x, beta=3.4445)
     return x.mT if tall else x

@@ -32,8 +32,11 @@ class SampleKnobs(Knobbed):
     count: int = knob(36, help="How many to sample.", label="Images", symbol="B", low=1, high=100_000, log=True)
     label: str = knob("each", help='Class to sample: its name or number, "each" in turn, or "none".', symbol="y")
     guidance: float = knob(
-        0.0, help="Pull towards the class: 0 is the plain model; each step then costs two evaluations.",
-        symbol="w", low=0.0, high=20.0,
+        0.0,
+        help="Pull towards the class: 0 is the plain model; each step then costs two evaluations.",
+        symbol="w",
+        low=0.0,
+        high=20.0,
     )
     clip: bool = knob(True, help="Keep x0-hat within the range of images.", label="Clip x̂₀")
 

@@ -207,7 +207,9 @@ class Trainer:
         x = latest.x if latest.x.ndim == 2 else to_uint8(latest.x)
         self._samples = events.freeze(x.cpu().numpy())
         held = self.learner.loss(
-            self.ema.average, self._held_out, noise=Noise(_HELD_OUT_SEED, range(len(self._held_out.x0)), self.device),
+            self.ema.average,
+            self._held_out,
+            noise=Noise(_HELD_OUT_SEED, range(len(self._held_out.x0)), self.device),
             index=0,
         )
         yield events.Preview(step=self.step, images=self._samples, caption="EMA · seed 0 · DDIM 12")
@@ -227,7 +229,9 @@ class Trainer:
         try:
             yield self.save()
         except OSError as error:
-            yield events.Warned(summary=f"{explain(error, self.run_folder.folder)} Training goes on; it will try again.")
+            yield events.Warned(
+                summary=f"{explain(error, self.run_folder.folder)} Training goes on; it will try again."
+            )
 
     def save(self) -> events.Saved:
         """Write the checkpoint and what a continuation needs, each whole or not at all. Raises OSError."""
@@ -243,9 +247,7 @@ class Trainer:
 
     def header(self) -> Header:
         """The description that goes into the checkpoint."""
-        parts: dict[str, Any] = {
-            part: method_to_dict(kind, getattr(self.config, part)) for part, kind in PARTS.items()
-        }
+        parts: dict[str, Any] = {part: method_to_dict(kind, getattr(self.config, part)) for part, kind in PARTS.items()}
         return Header(
             title=self.config.title,
             family=self.config.recipe.family,

@@ -238,9 +238,7 @@ class EstimateJob:
         data = self.config.data.load()
         device = choose(self.config.run.device)
         facts = DataFacts(shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std)
-        learner = self.config.recipe.learner(
-            self.config.network, self.config.optimizer, facts, seed=0, device=device
-        )
+        learner = self.config.recipe.learner(self.config.network, self.config.optimizer, facts, seed=0, device=device)
         batches = Batches(data, self.config.run.batch, 0, device)
         noise = Noise(0, range(self.config.run.batch), device)
         kept: dict[int, int] = {}

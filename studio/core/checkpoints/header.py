@@ -115,4 +115,6 @@ def _parse(name: str, text: str) -> Header:
     except NotACheckpoint:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise NotACheckpoint(f"{name} does not describe itself fully ({error}). It was not written by the studio.") from None
+        raise NotACheckpoint(
+            f"{name} does not describe itself fully ({error}). It was not written by the studio."
+        ) from None

@@ -29,9 +29,7 @@ def save_resume(
     write(path, portable(tensors), {"resume": json.dumps(facts)})
 
 
-def load_resume(
-    path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> dict[str, Any]:
+def load_resume(path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:
     """Put the state back into fresh objects of the same configuration; returns the facts. Raises ValueError."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -45,9 +43,18 @@ def load_resume(
                 index, key = name.split(".", 1)
                 state.setdefault(int(index), {})[key] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            _lay_out_as_weights(optimizer)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be continued from: {error}. Start a new run from its config.toml.") from error
     return facts
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give state the memory layout of its weight (channels-last, say): another layout rounds differently."""
+    for weight, entry in optimizer.state.items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                entry[key] = torch.empty_like(weight).copy_(value)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -99,5 +99,3 @@ class UNet(Network):
         if self.attention is not None:
             parts.append(nn.ModuleList([self.attention]))
         return [weight for part in parts for weight in part.parameters() if weight.ndim >= 2]
-
-

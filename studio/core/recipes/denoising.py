@@ -92,9 +92,7 @@ class DenoisingLearner(Learner):
 
     denoiser: NetworkDenoiser
 
-    def __init__(
-        self, recipe: Denoising, denoiser: NetworkDenoiser, optimizers: list[torch.optim.Optimizer]
-    ) -> None:
+    def __init__(self, recipe: Denoising, denoiser: NetworkDenoiser, optimizers: list[torch.optim.Optimizer]) -> None:
         self.recipe = recipe
         self.denoiser = denoiser
         self.optimizers = optimizers
