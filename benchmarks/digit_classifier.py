@@ -1,4 +1,4 @@
-"""The yardstick of the digit benchmarks: a small classifier of MNIST digits, its 128 features, and the Frechet distance.
+"""The yardstick of the digit benchmarks: a small classifier of MNIST digits and the Frechet distance.
 
     python benchmarks/digit_classifier.py        trains it once (some minutes) and prints its test accuracy
 
@@ -70,7 +70,9 @@ def train(epochs: int = 8, batch: int = 128) -> DigitClassifier:
             loss.backward()
             optimizer.step()
             rates.step()
-        print(f"epoch {epoch + 1}: test accuracy {accuracy(model):.2%}, {time.perf_counter() - began:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}: test accuracy {accuracy(model):.2%}, {time.perf_counter() - began:.0f} s", flush=True
+        )
     WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), WEIGHTS)
     return model

@@ -2,7 +2,7 @@
 
     python benchmarks/digit_quality.py MODEL [MODEL ...] --count 1000 --sampler ddim --steps 25 --guidance 0
 
-FD is on the 128 features of ``digit_classifier.py`` against the 10,000 test images; the floor is that many real training
+FD is on the 128 features of ``digit_classifier.py`` against the 10,000 test images; the floor is as many real training
 images, averaged over several draws. Samples take the ten classes in turn.
 """
 
@@ -69,7 +69,9 @@ def main() -> None:
         with torch.no_grad():
             right = float((classifier(images).argmax(1) == labels).float().mean())
         distance = frechet(features(classifier, images), reference)
-        print(f"{path.parent.parent.name + '/' + path.name:40.40} {distance:8.2f} {right:8.1%} {seconds:8.1f}", flush=True)
+        print(
+            f"{path.parent.parent.name + '/' + path.name:40.40} {distance:8.2f} {right:8.1%} {seconds:8.1f}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ lanes: panels ask by signal, the window submits a job, and the lane's messages g
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -221,7 +222,7 @@ class MainWindow(QMainWindow):
             self.show_workspace("Train")
             buttons = self.train.settings.buttons
             # One button starts, pauses and resumes, as the state wants.
-            {"start": buttons.primary, "pause": buttons.primary}.get(name, getattr(buttons, name, None)).click()
+            (buttons.primary if name in ("start", "pause") else getattr(buttons, name)).click()
 
     def _set_scheme(self, scheme: str) -> None:
         self._settings.setValue("appearance", scheme)
@@ -231,19 +232,14 @@ class MainWindow(QMainWindow):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def _show_shortcuts(self) -> None:
-        rows = [
-            f"<tr><td style='padding-right:24px'>{item.text().rstrip('…')}</td><td>{item.shortcut().toString()}</td></tr>"
-            for item in self.actions_by_name.values()
+        known = [(item.text().rstrip("…"), item.shortcut().toString()) for item in self.actions_by_name.values()]
+        known += [
+            ("Sample again, new seed", "F5, N"),
+            ("One denoising step back, forward", "Left, Right"),
+            ("First, last denoising step", "Home, End"),
+            ("Play or pause the denoising", "Space"),
         ]
-        rows += [
-            f"<tr><td style='padding-right:24px'>{what}</td><td>{keys}</td></tr>"
-            for what, keys in (
-                ("Sample again, new seed", "F5, N"),
-                ("One denoising step back, forward", "Left, Right"),
-                ("First, last denoising step", "Home, End"),
-                ("Play or pause the denoising", "Space"),
-            )
-        ]
+        rows = [f"<tr><td style='padding-right:24px'>{what}</td><td>{keys}</td></tr>" for what, keys in known]
         QMessageBox.information(self, "Keyboard shortcuts", f"<table>{''.join(rows)}</table>")
 
     def _show_about(self) -> None:
@@ -280,7 +276,7 @@ class MainWindow(QMainWindow):
             self._waiting += paths
             return
         for path in paths:
-            self._errand(lambda path=path: _read(Path(path)), self._opened_one)
+            self._errand(functools.partial(_read, Path(path)), self._opened_one)
 
     def _opened_one(self, found: catalog.Found) -> None:
         if found.header is None:
@@ -553,9 +549,7 @@ class MainWindow(QMainWindow):
         for name in ("pause", "step", "stop", "save"):
             self.actions_by_name[name].setEnabled(busy)
         self.actions_by_name["start"].setEnabled(not busy)
-        self.actions_by_name["resume_run"].setEnabled(
-            not busy and self._run is not None and self._run.resume.is_file()
-        )
+        self.actions_by_name["resume_run"].setEnabled(not busy and self._run is not None and self._run.resume.is_file())
         self._show_found(())
         if not busy and self._closing:
             self.close()

@@ -9,7 +9,7 @@ import itertools
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal
 
-from studio.core.events import Event, Failed, Finished, Paused
+from studio.core.events import Failed, Finished, Paused
 from studio.session.control import Control
 from studio.session.jobs import Job, drive
 from studio.session.mailbox import Mailbox

@@ -8,16 +8,19 @@ fixed decay warms up as min(decay, (1 + n) / (10 + n)).
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 
-class EMA:
+
+class EMA(Generic[M]):
     """Keeps ``average``, a frozen copy of a module. ``decay`` None means the power profile."""
 
-    def __init__(self, module: nn.Module, decay: float | None, exponent: float) -> None:
-        self.average = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, module: M, decay: float | None, exponent: float) -> None:
+        self.average: M = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay, self.exponent = decay, exponent
         self._sources: list[Tensor] = list(module.parameters())
         self._targets: list[Tensor] = list(self.average.parameters())

@@ -93,7 +93,7 @@ class Frame(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Field(Event):
-    """The score field of a 2-D denoiser at one frame: ``points`` (P, 2) and ``arrows`` (P, 2), the score times sigma."""
+    """The score field of a 2-D denoiser at a frame: ``points`` (P, 2) and ``arrows`` (P, 2), the score times sigma."""
 
     index: int
     points: np.ndarray

@@ -73,14 +73,17 @@ class Quadratic(Knobbed, Grid):
 class LogSNR(Knobbed, Grid):
     """Evenly spaced in log-SNR (DPM-Solver, arXiv 2206.00927), between two bounds within the schedule's own."""
 
-    title = "even in log-SNR"
+    title = "by log-SNR"
     noisiest: float = knob(-8.0, help="Log-SNR of the first level.", label="From log-SNR", low=-14.0, high=0.0)
     cleanest: float = knob(5.0, help="Log-SNR of the last noisy level.", label="To log-SNR", low=0.5, high=14.0)
 
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
         _check(num_steps, 10000)
-        low = max(self.noisiest, float(log_snr(schedule.level(1.0))))
-        high = min(self.cleanest, float(log_snr(schedule.level(1.0 / schedule.length))))
+        ends = float(log_snr(schedule.level(1.0))), float(log_snr(schedule.level(1.0 / schedule.length)))
+        low, high = max(self.noisiest, ends[0]), min(self.cleanest, ends[1])
+        if low >= high:
+            # The bounds lie outside a schedule that adds little noise: its own ends are all there is.
+            low, high = ends
         return [from_log_snr(float(value)) for value in np.linspace(low, high, num_steps)] + [CLEAN]
 
 

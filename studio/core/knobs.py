@@ -130,6 +130,7 @@ def knobs_of(cls: type) -> tuple[Knob, ...]:
             continue
         facts = dict(field.metadata["knob"])
         kind, choices, optional = _kind(hints[field.name])
+        assert field.default is not dataclasses.MISSING, "a knob has a default"
         facts["label"] = facts["label"] or field.name.replace("_", " ").capitalize()
         found.append(
             Knob(name=field.name, kind=kind, default=field.default, choices=choices, optional=optional, **facts)

@@ -8,12 +8,10 @@ variance exploding (VE) the frame alpha = 1. Every formula here holds in any fra
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-Scalar = TypeVar("Scalar", float, Tensor)
 
 
 class Level(NamedTuple):
@@ -22,8 +20,9 @@ class Level(NamedTuple):
     Python floats when sampling, so that no step waits for the device; tensors of shape (B,) when training.
     """
 
-    alpha: float | Tensor
-    sigma: float | Tensor
+    # Any, for float or Tensor: the same formulae run on both, and a union would have to be narrowed at each of them.
+    alpha: Any
+    sigma: Any
 
 
 CLEAN = Level(1.0, 0.0)
@@ -37,7 +36,7 @@ class Posterior(NamedTuple):
     var: float
 
 
-def log_snr(level: Level) -> float | Tensor:
+def log_snr(level: Level) -> Any:
     """ln(alpha**2 / sigma**2), the frame-free name of a level; +inf where clean, -inf where pure noise."""
     alpha, sigma = level
     if isinstance(alpha, Tensor) or isinstance(sigma, Tensor):
@@ -67,7 +66,7 @@ def variance_preserving(level: Level) -> Level:
     return Level(level.alpha / scale, level.sigma / scale)
 
 
-def expand(value: float | Tensor, like: Tensor) -> float | Tensor:
+def expand(value: Any, like: Tensor) -> Any:
     """A (B,) tensor as (B, 1, ...) to multiply ``like``; floats pass through."""
     if isinstance(value, Tensor) and value.ndim == 1:
         return value.view(-1, *(1,) * (like.ndim - 1)).to(like.dtype)
@@ -90,7 +89,7 @@ def beta_between(t: Level, s: Level) -> float:
 
 
 def posterior(t: Level, s: Level) -> Posterior:
-    """q(x_s | x_t, x0) between level t and a cleaner level s, alpha_s > 0 (DDPM eq. 6-7, for any frame and any jump)."""
+    """q(x_s | x_t, x0) for a level t and a cleaner s, alpha_s > 0 (DDPM eq. 6-7, for any frame and any jump)."""
     if s.sigma == 0.0:
         return Posterior(0.0, s.alpha, 0.0)
     ratio = t.alpha / s.alpha

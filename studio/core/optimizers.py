@@ -78,7 +78,11 @@ class AdamSpec(OptimizerSpec):
 
     def build(self, network: Network) -> list[torch.optim.Optimizer]:
         adam = torch.optim.AdamW(
-            network.parameters(), lr=self.learning_rate, betas=(0.9, self.beta2), weight_decay=self.weight_decay, fused=True
+            network.parameters(),
+            lr=self.learning_rate,
+            betas=(0.9, self.beta2),
+            weight_decay=self.weight_decay,
+            fused=True,
         )
         return [_with_initial(adam)]
 
@@ -93,7 +97,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(list(params), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             grads = [weight.grad for weight in weights]

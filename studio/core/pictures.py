@@ -14,7 +14,7 @@ from studio.core.files import replacing
 
 def mosaic(images: np.ndarray, columns: int | None = None, gap: int = 1) -> np.ndarray:
     """(B, C, H, W) uint8, C 1 or 3, as one (rows * H', columns * W', 3) picture on near-black, row by row."""
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet = np.full((rows * columns, height + gap, width + gap, 3), 16, np.uint8)

@@ -7,7 +7,7 @@ output F is read as ``x0 = c_skip * x + c_out * F``; the four parameterisations 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,9 +44,9 @@ def from_eps(x: Tensor, level: Level, eps: Tensor) -> Prediction:
 class Coefficients(NamedTuple):
     """The network sees c_in * x; its output F means x0 = c_skip * x + c_out * F."""
 
-    c_in: float | Tensor
-    c_skip: float | Tensor
-    c_out: float | Tensor
+    c_in: Any
+    c_skip: Any
+    c_out: Any
 
 
 def coefficients(parameterization: Parameterization, level: Level, sigma_data: float) -> Coefficients:

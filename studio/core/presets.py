@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from studio.core.config import RunKnobs, TrainConfig
-from studio.core.data.images import MNIST, FashionMNIST
+from studio.core.data.base import DatasetSpec
+from studio.core.data.images import FashionMNIST
 from studio.core.data.points import Gaussians8, Mixture1D, SwissRoll, TwoMoons
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
@@ -15,8 +16,6 @@ DEFAULT = "digits"
 
 def presets() -> dict[str, TrainConfig]:
     """Every preset by name, the default first."""
-    points = {"network": MLPSpec(), "optimizer": AdamSpec(learning_rate=2e-3)}
-    quick = RunKnobs(steps=4000, batch=512, preview_every=2.0)
     return {
         DEFAULT: TrainConfig(title="Digits"),
         "digits-large": TrainConfig(title="Digits, large", network=UNetSpec(width=48), run=RunKnobs(steps=16000)),
@@ -27,8 +26,18 @@ def presets() -> dict[str, TrainConfig]:
             run=RunKnobs(steps=10000),
         ),
         "fashion": TrainConfig(title="Fashion", data=FashionMNIST(), run=RunKnobs(steps=4000)),
-        "swiss-roll": TrainConfig(title="Swiss roll", data=SwissRoll(), run=quick, **points),
-        "two-moons": TrainConfig(title="Two moons", data=TwoMoons(), run=quick, **points),
-        "gaussians": TrainConfig(title="Eight Gaussians", data=Gaussians8(), run=quick, **points),
-        "mixture-1d": TrainConfig(title="Mixture on a line", data=Mixture1D(), run=quick, **points),
+        "swiss-roll": _points("Swiss roll", SwissRoll()),
+        "two-moons": _points("Two moons", TwoMoons()),
+        "gaussians": _points("Eight Gaussians", Gaussians8()),
+        "mixture-1d": _points("Mixture on a line", Mixture1D()),
     }
+
+
+def _points(title: str, data: DatasetSpec) -> TrainConfig:
+    return TrainConfig(
+        title=title,
+        data=data,
+        network=MLPSpec(),
+        optimizer=AdamSpec(learning_rate=2e-3),
+        run=RunKnobs(steps=4000, batch=512, preview_every=2.0),
+    )

@@ -27,7 +27,7 @@ def shipped_checkpoints() -> Path:
 
 
 def user_folder() -> Path:
-    """A person's own folder: ``runs/``, ``models/`` and ``data/``. DENOISING_STUDIO_HOME overrides the system's place."""
+    """A person's own folder: ``runs/``, and ``data/``. DENOISING_STUDIO_HOME overrides the system's place."""
     override = os.environ.get("DENOISING_STUDIO_HOME")
     return Path(override) if override else Path(platformdirs.user_data_dir("denoising-studio", appauthor=False))
 

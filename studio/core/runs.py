@@ -29,7 +29,7 @@ class Run:
         self.folder = folder
 
     config = property(lambda self: self.folder / "config.toml")
-    events = property(lambda self: self.folder / "events.jsonl")
+    messages = property(lambda self: self.folder / "events.jsonl")
     model = property(lambda self: self.folder / "checkpoints" / "model.safetensors")
     resume = property(lambda self: self.folder / "checkpoints" / "resume.safetensors")
     samples = property(lambda self: self.folder / "samples")
@@ -57,14 +57,14 @@ class Run:
     def log(self, event: events.Event) -> None:
         """Append a message to ``events.jsonl``, if it is of a kind that is kept."""
         if isinstance(event, _LOGGED):
-            with open(self.events, "a", encoding="utf-8") as file:
+            with open(self.messages, "a", encoding="utf-8") as file:
                 file.write(json.dumps(_to_plain(event)) + "\n")
 
     def read(self) -> Iterator[events.Event]:
         """The messages so far. A line that is cut short or unknown is passed over."""
-        if not self.events.is_file():
+        if not self.messages.is_file():
             return
-        with open(self.events, encoding="utf-8") as file:
+        with open(self.messages, encoding="utf-8") as file:
             for line in file:
                 event = _from_plain(line)
                 if event is not None:

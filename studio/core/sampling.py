@@ -129,7 +129,7 @@ def sample(
 def slerp(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     """(W, ...) points on the arc from noise ``a`` (...) to ``b`` (...), for ``weights`` (W,) in [0, 1].
 
-    A straight mix of two Gaussian noises is too short to be one; the arc keeps the length (DDIM, arXiv 2010.02502, D.3).
+    A straight mix of two Gaussian noises is too short to be one; the arc keeps the length (arXiv 2010.02502, D.3).
     """
     cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0).clamp(-1.0, 1.0)
     angle = torch.acos(cosine)

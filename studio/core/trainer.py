@@ -192,19 +192,20 @@ class Trainer:
             if self._saved_step >= 0
             else "Nothing had been saved yet."
         )
-        return f"The loss became infinite or no number at step {step + 1:,}. Lower the learning rate and start again. {kept}"
+        return f"The loss became infinite or no number at step {step + 1:,}. Lower the learning rate. {kept}"
 
     def _look(self, control: TrainControl) -> Iterator[events.Event | None]:
         """Samples of the average at a fixed seed, and its loss on held-out data."""
         count = 1024 if len(self.facts.shape) == 1 else 30
         spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0))
-        latest = None
-        for latest in sample(self._subject(), spec, self.device):
+        x = None
+        for step in sample(self._subject(), spec, self.device):
             if control.stopping and self._samples is not None:
                 return
+            x = step.x
             yield None
-        assert latest is not None
-        x = latest.x if latest.x.ndim == 2 else to_uint8(latest.x)
+        assert x is not None
+        x = x if x.ndim == 2 else to_uint8(x)
         self._samples = events.freeze(x.cpu().numpy())
         held = self.learner.loss(
             self.ema.average,

@@ -46,7 +46,7 @@ def look(paths: Iterable[Path], section: Section) -> Iterator[Found]:
 
 
 def resolve(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the model of a run folder. Raises NotACheckpoint for other folders."""
+    """The checkpoint that a path means: itself, or a run folder's model. Raises NotACheckpoint for other folders."""
     if not path.is_dir():
         return path
     run = Run(path)

@@ -137,7 +137,7 @@ class SampleJob:
             Noise(seed, [index], device).normal(subject.shape, 0, Stream.START)[0]
             for seed, index in (self.between.first, self.between.second)
         ]
-        return slerp(*ends, torch.linspace(0.0, 1.0, max(2, self.spec.knobs.count), device=device))
+        return slerp(ends[0], ends[1], torch.linspace(0.0, 1.0, max(2, self.spec.knobs.count), device=device))
 
 
 def subject_of(model: Model) -> Subject:

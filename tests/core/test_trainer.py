@@ -202,7 +202,7 @@ def test_a_finished_run_reads_back(tmp_path: Path) -> None:
     for event in Trainer(small(5), run).run(Unhurried()):
         if event is not None:
             run.log(event)
-    with open(run.events, "a", encoding="utf-8") as file:
+    with open(run.messages, "a", encoding="utf-8") as file:
         file.write('{"event": "Progress", "st')
     read = list(run.read())
     assert sum(len(event.steps) for event in read if isinstance(event, events.Progress)) == 5

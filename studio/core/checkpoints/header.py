@@ -89,10 +89,9 @@ def read_header(path: Path) -> Header:
         ends = [entry["data_offsets"][1] for entry in table.values()]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise NotACheckpoint(f"{path.name} is no checkpoint: its header makes no sense.") from None
-    if 8 + length + max(ends, default=0) != size:
-        raise NotACheckpoint(
-            f"{path.name} is cut short: {size:,} bytes where {8 + length + max(ends, default=0):,} are due. Copy it again."
-        )
+    due = 8 + length + max(ends, default=0)
+    if due != size:
+        raise NotACheckpoint(f"{path.name} is cut short: {size:,} bytes where {due:,} are due. Copy it again.")
     if not isinstance(metadata, dict) or _KEY not in metadata:
         raise NotACheckpoint(
             f"{path.name} is a .safetensors file, but not one of the studio: it does not describe its network."

@@ -9,6 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def zero_(layer: nn.Conv2d | nn.Linear) -> None:
+    """Set weights and biases to 0, so that the branch or network starts as nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class LevelEmbedding(nn.Module):
     """Embeds log-SNR (B,) and class (B,) into (B, width).
 
@@ -51,8 +57,7 @@ class ResidualBlock(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * channels)
         self.norm2 = nn.GroupNorm(groups, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        zero_(self.conv2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv1(functional.silu(self.norm1(x)))
@@ -70,8 +75,7 @@ class SelfAttention(nn.Module):
         self.norm = nn.GroupNorm(math.gcd(8, channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        zero_(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from studio.core.knobs import knob
 from studio.core.networks.base import Network, NetworkSpec
-from studio.core.networks.layers import LevelEmbedding
+from studio.core.networks.layers import LevelEmbedding, zero_
 from studio.core.registry import register
 
 
@@ -39,8 +39,7 @@ class MLP(Network):
         self.enter = nn.Linear(dims, spec.width)
         self.blocks = nn.ModuleList(_Block(spec.width) for _ in range(spec.blocks))
         self.leave = nn.Linear(spec.width, dims)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        zero_(self.leave)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
         embedding = self.embedding(log_snr, cond)
@@ -60,8 +59,7 @@ class _Block(nn.Module):
         self.modulation = nn.Linear(width, 2 * width)
         self.layer1 = nn.Linear(width, width)
         self.layer2 = nn.Linear(width, width)
-        nn.init.zeros_(self.layer2.weight)
-        nn.init.zeros_(self.layer2.bias)
+        zero_(self.layer2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding).chunk(2, 1)

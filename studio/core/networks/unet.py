@@ -7,6 +7,7 @@ wide enough to keep the arithmetic units busy; skips are added, not concatenated
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from studio.core.knobs import knob
 from studio.core.networks.base import Network, NetworkSpec
-from studio.core.networks.layers import LevelEmbedding, ResidualBlock, SelfAttention
+from studio.core.networks.layers import LevelEmbedding, ResidualBlock, SelfAttention, zero_
 from studio.core.registry import register
 
 
@@ -51,23 +52,18 @@ class UNet(Network):
         embedding = 4 * spec.width
         self.embedding = LevelEmbedding(embedding, num_classes)
         self.enter = nn.Conv2d(channels * spec.patch**2, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(width, embedding) for _ in range(spec.blocks)) for width in widths
-        )
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_stack(width, embedding, spec.blocks) for width in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.attention = SelfAttention(widths[-1]) if spec.attention else None
         self.middle = nn.ModuleList(ResidualBlock(widths[-1], embedding) for _ in range(spec.middle))
-        self.grow = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(width, embedding) for _ in range(spec.blocks)) for width in widths
-        )
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_stack(width, embedding, spec.blocks) for width in widths)
         self.norm = nn.GroupNorm(8, widths[0])
         self.leave = nn.Conv2d(widths[0], channels * spec.patch**2, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-        self.to(memory_format=torch.channels_last)
+        zero_(self.leave)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
@@ -79,7 +75,7 @@ class UNet(Network):
         for level, blocks in enumerate(self.down):
             if level:
                 hidden = self.shrink[level - 1](hidden)
-            for block in blocks:
+            for block in blocks.children():
                 hidden = block(hidden, embedding)
                 skips.append(hidden)
         for index, block in enumerate(self.middle):
@@ -87,7 +83,7 @@ class UNet(Network):
             if index == 0 and self.attention is not None:
                 hidden = self.attention(hidden)
         for level in reversed(range(len(self.up))):
-            for block in self.up[level]:
+            for block in self.up[level].children():
                 hidden = block(hidden + skips.pop(), embedding)
             if level:
                 hidden = self.grow[level - 1](hidden)
@@ -99,3 +95,7 @@ class UNet(Network):
         if self.attention is not None:
             parts.append(nn.ModuleList([self.attention]))
         return [weight for part in parts for weight in part.parameters() if weight.ndim >= 2]
+
+
+def _stack(width: int, embedding: int, count: int) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))
