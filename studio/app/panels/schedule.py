@@ -44,7 +44,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app.controls import Banner, Choice, Field, LabeledSlider, Panel, make_label
-from studio.app.panels.trajectory_controls import MethodPicker
+from studio.app.panels.method_picker import MethodPicker
 from studio.app.widgets import scale
 from studio.app.widgets.plots import LivePlot
 from studio.core import events
@@ -290,7 +290,9 @@ class ScheduleSettings(QFrame):
         self._longest = 1000
         self.steps = LabeledSlider(1, self._longest, integer=True, log=True, value=float(SampleKnobs().steps))
         self.steps.setObjectName("steps")
-        self.grid = MethodPicker("grid", "Steps from", LogSNR, "Which of the schedule's noise levels to visit.")
+        self.grid = MethodPicker(
+            "grid", "Steps from", "Which of the schedule's noise levels to visit.", LogSNR, spacing=6
+        )
         self.other = Choice([("", "nothing")])
         self.other.setObjectName("other")
         self.facts = _Facts()

@@ -6,7 +6,6 @@ The forms come from the knobs of the registered methods, so a new method appears
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -27,115 +26,23 @@ from PySide6.QtWidgets import (
 from studio.app import theme
 from studio.app.controls import Choice, Field, make_label
 from studio.app.forms import KnobForm
+from studio.app.panels.method_picker import LABELS, MethodPicker, read_form
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.core import device
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.events import DataPreview, Estimate, Event, Failed, Saved
-from studio.core.knobs import build, knobs_of, values_of
+from studio.core.knobs import knobs_of, values_of
 from studio.core.presets import presets
-from studio.core.registry import methods, name_of
+from studio.core.registry import methods
 
 State = Literal["idle", "running", "paused", "stopping"]
 
 WIDTH = 276
 DATA_MILLISECONDS, ESTIMATE_MILLISECONDS = 150, 400
 PREVIEW_COLUMNS, PREVIEW_ROWS = 8, 2
-LABELS = {
-    "parameterization.eps": "noise ε",
-    "parameterization.x0": "image x₀",
-    "parameterization.v": "velocity v",
-    "parameterization.edm": "EDM mix",
-    "level_choice.schedule": "the schedule’s",
-    "level_choice.lognormal": "log-normal",
-    "weighting.output": "none",
-    "weighting.eps": "error in ε",
-    "weighting.min_snr": "min-SNR-5",
-    "decay.linear": "falls to 0",
-    "decay.constant": "stays",
-    "device.auto": "the fastest",
-    "device.cpu": "CPU",
-    "device.cuda": "CUDA",
-    "device.mps": "Apple GPU",
-}
-"""What the options of choices are called, by knob and option."""
-
 _CUSTOM = "custom"
 _LOADING = "Loading…"
-
-
-class MethodPicker(QWidget):
-    """A choice among the registered methods of a kind, and under it the form of the chosen one.
-
-    ``changed`` follows every change; ``picked`` comes before it where another method was chosen. Unless ``lone``, a
-    list of one is not shown.
-    """
-
-    changed = Signal()
-    picked = Signal()
-
-    def __init__(
-        self, kind: str, label: str, tooltip: str, parent: QWidget | None = None, *, lone: bool = True
-    ) -> None:
-        super().__init__(parent)
-        self._kind, self._lone = kind, lone
-        self._classes: dict[str, Any] = dict(methods(kind))
-        self._forms: dict[str, KnobForm] = {}
-        self.choice = Choice()
-        self.choice.setObjectName(kind)
-        self.choice.setAccessibleName(tooltip.partition("\n")[0])
-        self._field = Field(label, self.choice, tooltip=tooltip)
-        self._column = _column(self)
-        self._column.addWidget(self._field)
-        self.offer(self._classes)
-        self.choice.valueChanged.connect(self._pick)
-
-    def offer(self, names: Collection[str]) -> None:
-        """List only these methods; the choice stays if it is among them."""
-        self.choice.set_options([(name, cls.title) for name, cls in self._classes.items() if name in names])
-        self._field.setVisible(self._lone or len(names) > 1)
-        self._show()
-
-    def name(self) -> str:
-        """The name of the chosen method."""
-        return str(self.choice.value())
-
-    def method(self) -> Any:
-        """The class of the chosen method."""
-        return self._classes[self.name()]
-
-    def form(self) -> KnobForm:
-        """The form of the chosen method."""
-        name = self.name()
-        if name not in self._forms:
-            form = KnobForm(knobs_of(self._classes[name]), LABELS, self)
-            form.changed.connect(self.changed)
-            form.validity_changed.connect(self.changed)
-            self._column.addWidget(form)
-            self._forms[name] = form
-        return self._forms[name]
-
-    def value(self) -> Any:
-        """The method with its settings. Raises ValueError in plain words."""
-        return read_form(self.form(), self.method())
-
-    def set_value(self, method: Any) -> None:
-        """Choose the class of ``method`` and take over its settings."""
-        self.choice.blockSignals(True)
-        self.choice.setValue(name_of(self._kind, type(method)))
-        self.choice.blockSignals(False)
-        self._show()
-        self.form().set_values(values_of(method))
-
-    def _pick(self) -> None:
-        self._show()
-        self.picked.emit()
-        self.changed.emit()
-
-    def _show(self) -> None:
-        shown = self.form()
-        for form in self._forms.values():
-            form.setVisible(form is shown and bool(form.values()))
 
 
 class RunButtons(QWidget):
@@ -470,16 +377,6 @@ class TrainSettings(QFrame):
 
     def _start(self) -> None:
         self.start_requested.emit(self.config())
-
-
-def read_form(form: KnobForm, cls: type) -> Any:
-    """``cls`` made from its form. Raises ValueError naming the setting whose text is no possible value."""
-    if not form.is_valid():
-        for knob in knobs_of(cls):
-            field = form.field(knob.name)
-            if field.note() and field.control.isEnabledTo(field):
-                raise ValueError(f"{knob.label} is not possible as typed. {field.note()}")
-    return build(cls, form.values())
 
 
 def in_words(seconds: float) -> str:

@@ -30,12 +30,11 @@ from PySide6.QtWidgets import (
 
 from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
-from studio.app.forms import KnobForm
+from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Exact, LogSNR
-from studio.core.knobs import Knob, knobs_of, values_of
-from studio.core.registry import methods, name_of
+from studio.core.knobs import Knob, knobs_of
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
 from studio.core.schedules import NoiseSchedule
@@ -44,79 +43,7 @@ from studio.session.jobs import Interpolation
 WIDTH = 280
 MOST_IMAGES, MOST_POINTS = 256, 10_000
 _NUM_POINTS = 2000
-_LABELS = {"small": "small, β̃", "large": "large, β"}
 _KNOBS = {knob.name: knob for knob in knobs_of(SampleKnobs)}
-
-
-class MethodPicker(QWidget):
-    """A choice among the registered methods of a kind, and a form of the chosen one's knobs beneath."""
-
-    changed = Signal()
-
-    def __init__(self, kind: str, label: str, default: type, help: str) -> None:
-        super().__init__()
-        self._kind = kind
-        self._methods: dict[str, Any] = dict(methods(kind))
-        self._choice = Choice([(name, cls.title) for name, cls in self._methods.items()])
-        self._choice.setObjectName(kind)
-        self._choice.setValue(name_of(kind, default))
-        self._choice.valueChanged.connect(self._chosen)
-        self._field = Field(label, self._choice, tooltip=help)
-        self._forms = {name: KnobForm(knobs_of(cls), _LABELS) for name, cls in self._methods.items()}
-        column = _column(self, 6)
-        column.addWidget(self._field)
-        for form in self._forms.values():
-            form.changed.connect(self.changed)
-            column.addWidget(form)
-        self._show_form()
-
-    def value(self) -> Any:
-        """The method as chosen and set."""
-        name = self._name
-        return self._methods[name](**self._forms[name].values())
-
-    def set_value(self, method: Any) -> None:
-        """Choose and set a method. ``changed`` may be emitted more than once."""
-        name = name_of(self._kind, type(method))
-        self._forms[name].set_values(values_of(method))
-        self._choice.setValue(name)
-
-    def set_error(self, message: str) -> None:
-        """Say what is wrong, at the last knob of the method; "" takes it back."""
-        names = list(self._forms[self._name].values())
-        field = self._forms[self._name].field(names[-1]) if names else self._field
-        field.set_error(message)
-        theme.restyle(field.control, bad=bool(message))
-
-    def state(self) -> dict[str, Any]:
-        """What is chosen, and every knob of every method, as plain values."""
-        knobs = {
-            f"{self._kind}.{name}.{knob}": value
-            for name, form in self._forms.items()
-            for knob, value in form.values().items()
-        }
-        return {self._kind: self._name, **knobs}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`state` gave, also where a settings file made text of it."""
-        for name, cls in self._methods.items():
-            for knob in knobs_of(cls):
-                value = _parsed(knob, state.get(f"{self._kind}.{name}.{knob.name}"))
-                if value is not None:
-                    self._forms[name].set_values({knob.name: value})
-        self._choice.setValue(state.get(self._kind, self._name))
-
-    @property
-    def _name(self) -> str:
-        return str(self._choice.value())
-
-    def _chosen(self) -> None:
-        self._show_form()
-        self.changed.emit()
-
-    def _show_form(self) -> None:
-        for name, form in self._forms.items():
-            form.setVisible(name == self._name and bool(form.values()))
 
 
 @dataclass(frozen=True)
@@ -331,20 +258,22 @@ class TrajectoryControls(QFrame):
             sliders = {"steps": self._steps, "images": self._images, "points": self._points, "guidance": self._guidance}
             for name, slider in sliders.items():
                 knob = _KNOBS["count" if name in ("images", "points") else name]
-                value = _parsed(knob, state.get(name))
+                value = parsed(knob, state.get(name))
                 if value is not None:
                     slider.setValue(value)
             self._seed.setText(str(state.get("seed", self._last_seed)))
             self._label = str(state.get("label", self._label))
             self._class.setValue(self._label)
-            self._clip.setChecked(bool(_parsed(_KNOBS["clip"], state.get("clip", self._clip.isChecked()))))
+            self._clip.setChecked(bool(parsed(_KNOBS["clip"], state.get("clip", self._clip.isChecked()))))
         self._refresh(quiet=True)
 
     # Making
 
     def _make_controls(self) -> None:
-        self.sampler = MethodPicker("sampler", "Method", DDIM, "How to go from one noise level to the next.")
-        self.grid = MethodPicker("grid", "Steps from", LogSNR, "Which of the schedule's noise levels to visit.")
+        self.sampler = MethodPicker("sampler", "Method", "How to go from one noise level to the next.", DDIM, spacing=6)
+        self.grid = MethodPicker(
+            "grid", "Steps from", "Which of the schedule's noise levels to visit.", LogSNR, spacing=6
+        )
         self._steps = _slider(_KNOBS["steps"], high=1000)
         self._images = _slider(_KNOBS["count"], high=MOST_IMAGES, name="images")
         self._points = _slider(_KNOBS["count"], high=MOST_POINTS, value=_NUM_POINTS, name="points")
@@ -514,16 +443,6 @@ def _field(knob: Knob, control: QWidget) -> Field:
 def _say_range(field: Field, knob: Knob, text: str) -> None:
     """``text`` was typed into a slider's number and is none it takes; "" once it is."""
     field.set_error(f"It takes {knob.allowed}." if text else "")
-
-
-def _parsed(knob: Knob, value: object) -> Any:
-    """A knob's value out of a settings file, which may have made text of it; None where it is missing or impossible."""
-    if value is None:
-        return None
-    try:
-        return knob.parse(str(value))
-    except ValueError:
-        return None
 
 
 def _column(owner: QWidget, spacing: int) -> QVBoxLayout:
