@@ -60,17 +60,20 @@ class MethodPicker(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(spacing)
         self._column.addWidget(self._field)
-        self.offer(self._classes)
+        self._list(self._classes)
         if default is not None:
             self.choice.setValue(name_of(kind, default))
-            self._show()
+        self._show()
         self.choice.valueChanged.connect(self._pick)
 
     def offer(self, names: Collection[str]) -> None:
         """List only these methods; the choice stays if it is among them."""
+        self._list(names)
+        self._show()
+
+    def _list(self, names: Collection[str]) -> None:
         self.choice.set_options([(name, cls.title) for name, cls in self._classes.items() if name in names])
         self._field.setVisible(self._lone or len(names) > 1)
-        self._show()
 
     def name(self) -> str:
         """The name of the chosen method."""
