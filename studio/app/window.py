@@ -7,14 +7,13 @@ lanes: panels ask by signal, the window submits a job, and the lane's messages g
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from PySide6.QtCore import QSettings, Qt, QTimer
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeySequence, QShowEvent
+from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -31,12 +30,15 @@ from PySide6.QtWidgets import (
 )
 
 import studio
-from studio.app import theme
+from studio.app import actions, theme
+from studio.app.actions import WORKSPACES
 from studio.app.controls import Banner, Chip, ElidedLabel, make_label
+from studio.app.entries import entry
 from studio.app.errands import Errand
-from studio.app.library import Entry, Library
+from studio.app.lateness import LatenessMeter
+from studio.app.library import Library
+from studio.app.words import duration
 from studio.core import events, resources
-from studio.core.checkpoints.header import Header
 from studio.core.runs import Run
 from studio.session import catalog
 
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from studio.app.panels.trajectory import TrajectoryPanel
     from studio.app.worker import Lane
 
-WORKSPACES = ("Train", "Schedule", "Trajectory")
 MOST_RECENT = 12
 
 
@@ -76,11 +77,12 @@ class MainWindow(QMainWindow):
         self.stack = QStackedWidget()
         self.stack.addWidget(_loading_page())
         self._nav: dict[str, QPushButton] = {}
-        self._build_actions()
+        self.actions_by_name = actions.build(self, self._slots())
+        self.actions_by_name[str(self._settings.value("appearance", "system"))].setChecked(True)
         self._lay_out()
         self._connect_library()
-        self._clock = _LatenessMeter(self)
-        self._clock.measured.append(self._show_health)
+        self._clock = LatenessMeter(self)
+        self._clock.measured.connect(self._show_health)
         self._show_found(catalog.look(catalog.shipped(), "shipped"))
         self._restore_geometry()
         self._started = False
@@ -138,7 +140,9 @@ class MainWindow(QMainWindow):
         self.device = Chip("loading torch…")
         self.menu_button = QPushButton("Menu")
         self.menu_button.setProperty("chip", True)
-        self.menu_button.setMenu(self._menu())
+        self.recent_menu = QMenu("Open recent", self)
+        self.recent_menu.aboutToShow.connect(self._fill_recent)
+        self.menu_button.setMenu(actions.menu(self, self.actions_by_name, self.recent_menu))
         self.menu_button.setToolTip("Files, training, appearance and help (F10)")
         row.addWidget(self.activity)
         row.addSpacing(4)
@@ -162,60 +166,21 @@ class MainWindow(QMainWindow):
 
     # Actions
 
-    def _build_actions(self) -> None:
-        def action(text: str, keys: str, slot: Callable[[], Any]) -> QAction:
-            made = QAction(text, self)
-            made.setShortcut(QKeySequence(keys))
-            made.triggered.connect(lambda _=False: slot())
-            self.addAction(made)
-            return made
-
-        self.actions_by_name = {
-            "open": action("Open checkpoint…", "Ctrl+O", self._ask_file),
-            "open_run": action("Open run folder…", "Ctrl+Shift+O", self._ask_folder),
-            "start": action("Start training", "Ctrl+Return", lambda: self._press("start")),
-            "pause": action("Pause or go on", "Ctrl+P", lambda: self._press("pause")),
-            "step": action("One step", "Ctrl+.", lambda: self._press("step")),
-            "stop": action("Stop training", "Ctrl+Shift+X", lambda: self._press("stop")),
-            "save": action("Save checkpoint", "Ctrl+S", lambda: self._press("save")),
-            "resume_run": action("Continue this run", "Ctrl+Shift+R", self._continue_run),
-            "system": action("As the system", "Ctrl+Alt+0", lambda: self._set_scheme("system")),
-            "light": action("Light", "Ctrl+Alt+1", lambda: self._set_scheme("light")),
-            "dark": action("Dark", "Ctrl+Alt+2", lambda: self._set_scheme("dark")),
-            "full": action("Full screen", "F11", self._toggle_full_screen),
-            "menu": action("Menu", "F10", lambda: self.menu_button.showMenu()),
-            "shortcuts": action("Keyboard shortcuts", "F1", self._show_shortcuts),
-            "about": action("About", "Shift+F1", self._show_about),
-            "quit": action("Quit", "Ctrl+Q", self.close),
+    def _slots(self) -> dict[str, Callable[[], object]]:
+        """What each action does."""
+        slots: dict[str, Callable[[], object]] = {
+            "open": self._ask_file,
+            "open_run": self._ask_folder,
+            "resume_run": self._continue_run,
+            "full": self._toggle_full_screen,
+            "menu": lambda: self.menu_button.showMenu(),
+            "shortcuts": self._show_shortcuts,
+            "about": self._show_about,
+            "quit": self.close,
         }
-        for number, workspace in enumerate(WORKSPACES, 1):
-            name = workspace.lower()
-            slot = lambda name=workspace: self.show_workspace(name)  # noqa: E731
-            self.actions_by_name[name] = action(f"Show {workspace}", f"Ctrl+{number}", slot)
-        group = QActionGroup(self)
-        for name in ("system", "light", "dark"):
-            self.actions_by_name[name].setCheckable(True)
-            group.addAction(self.actions_by_name[name])
-        self.actions_by_name[str(self._settings.value("appearance", "system"))].setChecked(True)
-        for name in ("start", "pause", "step", "stop", "save", "resume_run"):
-            self.actions_by_name[name].setEnabled(False)
-
-    def _menu(self) -> QMenu:
-        menu = QMenu(self)
-        self.recent_menu = QMenu("Open recent", menu)
-        self.recent_menu.aboutToShow.connect(self._fill_recent)
-        known = self.actions_by_name
-        menu.addActions([known["open"], known["open_run"]])
-        menu.addMenu(self.recent_menu)
-        menu.addSeparator()
-        menu.addActions([known[name] for name in ("start", "pause", "step", "stop", "save", "resume_run")])
-        menu.addSeparator()
-        menu.addActions([known[name.lower()] for name in WORKSPACES])
-        looks = menu.addMenu("Appearance")
-        looks.addActions([known[name] for name in ("system", "light", "dark", "full")])
-        menu.addSeparator()
-        menu.addActions([known[name] for name in ("shortcuts", "about", "quit")])
-        return menu
+        slots |= {name: functools.partial(self._press, name) for name in ("start", "pause", "step", "stop", "save")}
+        slots |= {name.lower(): functools.partial(self.show_workspace, name) for name in WORKSPACES}
+        return slots | {name: functools.partial(self._set_scheme, name) for name in actions.SCHEMES}
 
     def _press(self, name: str) -> None:
         if self.train is not None:
@@ -232,15 +197,7 @@ class MainWindow(QMainWindow):
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def _show_shortcuts(self) -> None:
-        known = [(item.text().rstrip("…"), item.shortcut().toString()) for item in self.actions_by_name.values()]
-        known += [
-            ("Sample again, new seed", "F5, N"),
-            ("One denoising step back, forward", "Left, Right"),
-            ("First, last denoising step", "Home, End"),
-            ("Play or pause the denoising", "Space"),
-        ]
-        rows = [f"<tr><td style='padding-right:24px'>{what}</td><td>{keys}</td></tr>" for what, keys in known]
-        QMessageBox.information(self, "Keyboard shortcuts", f"<table>{''.join(rows)}</table>")
+        QMessageBox.information(self, "Keyboard shortcuts", actions.shortcut_table())
 
     def _show_about(self) -> None:
         QMessageBox.about(
@@ -266,7 +223,7 @@ class MainWindow(QMainWindow):
         order = {"shipped": 0, "trained": 1, "opened": 2}
         items = sorted(self._found.values(), key=lambda item: order[item.section])
         running = str(self._run.model) if self._run is not None and self._busy("train") else ""
-        self.library.set_entries([_entry(item, str(item.path) == running) for item in items])
+        self.library.set_entries([entry(item, str(item.path) == running) for item in items])
 
     def open_paths(self, paths: Sequence[str]) -> None:
         """Open checkpoints and run folders, as dropped, chosen or named on the command line."""
@@ -525,7 +482,7 @@ class MainWindow(QMainWindow):
         match event:
             case events.Progress():
                 done = event.step / max(event.total, 1)
-                self.activity.set(f"Training · {done:.0%} · {_duration(event.eta_seconds)} left", "good")
+                self.activity.set(f"Training · {done:.0%} · {duration(event.eta_seconds)} left", "good")
             case events.Paused() if event.paused:
                 self.activity.set("Training paused", "warn")
             case events.Status():
@@ -667,29 +624,6 @@ class MainWindow(QMainWindow):
         return box.clickedButton() is close
 
 
-class _LatenessMeter(QTimer):
-    """Measures how late the event loop comes to a timer; tells the worst of every two seconds, in milliseconds."""
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.measured: list[Callable[[float], None]] = []
-        self._expected = time.perf_counter()
-        self._told = self._expected
-        self._worst = 0.0
-        self.setTimerType(Qt.TimerType.PreciseTimer)
-        self.timeout.connect(self._tick)
-        self.start(50)
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self._worst = max(self._worst, now - self._expected - 0.050)
-        self._expected = now
-        if now - self._told > 2.0:
-            for tell in self.measured:
-                tell(1000.0 * max(self._worst, 0.0))
-            self._told, self._worst = now, 0.0
-
-
 def _load_engine() -> str:
     """Import what the workspaces need; returns the device in words."""
     import pyqtgraph  # noqa: F401
@@ -709,43 +643,6 @@ def _read(path: Path) -> catalog.Found:
         return next(catalog.look([catalog.resolve(path)], "opened"))
     except ValueError as error:
         return catalog.Found(path, "opened", None, str(error))
-
-
-def _entry(found: catalog.Found, training: bool) -> Entry:
-    header = found.header
-    if header is None:
-        return Entry(str(found.path), found.path.name, ("cannot be read",), None, found.section, found.problem, "bad")
-    return Entry(
-        path=str(found.path),
-        title=header.title,
-        lines=(f"{header.family} · {header.data_title}", _trained(header)),
-        thumbnail=header.thumbnail or None,
-        section=found.section,
-        tooltip=_tooltip(found.path, header),
-        state="training" if training else "ok",
-    )
-
-
-def _trained(header: Header) -> str:
-    length = header.recipe.get("num_steps")
-    return f"step {header.step:,}" + (f" · T {length}" if length else "")
-
-
-def _tooltip(path: Path, header: Header) -> str:
-    lines = [
-        header.title,
-        f"{header.family} on {header.data_title}, {header.num_parameters:,} parameters",
-        f"{header.step:,} steps, {header.images:,} items, {_duration(header.seconds)}",
-        *[f"{name}: {value:g}" for name, value in header.scores.items()],
-        str(path),
-    ]
-    return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90.0:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
 
 
 def _config_text(config: Any) -> str:

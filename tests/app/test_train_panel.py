@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from studio.app import theme
 from studio.app.controls import Choice
 from studio.app.panels.train import MOST_PREVIEWS, Smoother, TrainPanel
-from studio.app.panels.train_settings import in_words
+from studio.app.words import duration
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST, FashionMNIST
@@ -460,7 +460,7 @@ def test_the_smoothed_loss_is_the_bias_corrected_mean() -> None:
     ],
 )  # fmt: skip
 def test_durations_read_well(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_tab_reaches_every_setting_and_every_one_says_what_it_is(panel: TrainPanel, qtbot: QtBot) -> None:

@@ -25,12 +25,13 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app.controls import Panel, StatTile, make_label
-from studio.app.panels.train_settings import State, TrainSettings, in_words
+from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.app.widgets.plots import LivePlot
+from studio.app.words import duration
 from studio.core.config import TrainConfig
 from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Status
 
@@ -265,7 +266,7 @@ class RunViews(QWidget):
     def end(self) -> None:
         """The training has ended: tell how long it took."""
         if self._step:
-            self._tiles[3].set(in_words(self._seconds), "of training")
+            self._tiles[3].set(duration(self._seconds), "of training")
         else:
             self.loss_stage.show_view(False)
 
@@ -365,9 +366,9 @@ class RunViews(QWidget):
         if last.images_per_second > 0.0:
             speed.set(f"{last.images_per_second:,.0f} /s", self._unit)
         if last.step < last.total:
-            left.set(in_words(last.eta_seconds), "left")
+            left.set(duration(last.eta_seconds), "left")
         else:
-            left.set(in_words(last.seconds), "of training")
+            left.set(duration(last.seconds), "of training")
 
 
 class TrainPanel(QWidget):

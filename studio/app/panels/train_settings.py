@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QShowEvent, QStandardItemModel
 from PySide6.QtWidgets import (
@@ -29,6 +28,7 @@ from studio.app.forms import KnobForm
 from studio.app.panels.method_picker import LABELS, MethodPicker, read_form
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
+from studio.app.words import duration
 from studio.core import device
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.events import DataPreview, Estimate, Event, Failed, Saved
@@ -379,19 +379,8 @@ class TrainSettings(QFrame):
         self.start_requested.emit(self.config())
 
 
-def in_words(seconds: float) -> str:
-    """A duration at a glance: "42 s", "2.1 min", "12 min", "1.4 h", "3.2 days"."""
-    if not np.isfinite(seconds):
-        return "–"
-    for limit, size, unit in ((60.0, 1.0, "s"), (3600.0, 60.0, "min"), (36 * 3600.0, 3600.0, "h")):
-        if seconds < limit - size / 2:
-            amount = seconds / size
-            return f"{amount:.1f} {unit}" if size > 1 and amount < 9.95 else f"{amount:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def _cost_in_words(cost: Estimate, steps: int) -> str:
-    thousand, total = in_words(1000 * cost.seconds_per_step), in_words(steps * cost.seconds_per_step)
+    thousand, total = duration(1000 * cost.seconds_per_step), duration(steps * cost.seconds_per_step)
     memory = f"{cost.memory / 1e9:.1f} GB" if cost.memory >= 0.95e8 else f"{cost.memory / 1e6:.0f} MB"
     million = cost.num_parameters / 1e6
     learned = f"{million:.2f} M" if million >= 0.1 else f"{cost.num_parameters:,}"

@@ -1,0 +1,42 @@
+"""What the library shows of a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.app.library import Entry
+from studio.app.words import duration
+from studio.core.checkpoints.header import Header
+from studio.session.catalog import Found
+
+
+def entry(found: Found, training: bool) -> Entry:
+    """The library's row for a checkpoint; ``training`` marks the one that is being written now."""
+    header = found.header
+    if header is None:
+        return Entry(str(found.path), found.path.name, ("cannot be read",), None, found.section, found.problem, "bad")
+    return Entry(
+        path=str(found.path),
+        title=header.title,
+        lines=(f"{header.family} · {header.data_title}", _trained(header)),
+        thumbnail=header.thumbnail or None,
+        section=found.section,
+        tooltip=_tooltip(found.path, header),
+        state="training" if training else "ok",
+    )
+
+
+def _trained(header: Header) -> str:
+    length = header.recipe.get("num_steps")
+    return f"step {header.step:,}" + (f" · T {length}" if length else "")
+
+
+def _tooltip(path: Path, header: Header) -> str:
+    lines = [
+        header.title,
+        f"{header.family} on {header.data_title}, {header.num_parameters:,} parameters",
+        f"{header.step:,} steps, {header.images:,} items, {duration(header.seconds)}",
+        *[f"{name}: {value:g}" for name, value in header.scores.items()],
+        str(path),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,818 @@
+"""The whole window under real clicks, keys and drops: the main job from its start to its end, and what can go wrong."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import shiboken6
+import torch
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QTimer, QUrl
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from studio.app.controls import Choice, LabeledSlider
+from studio.app.main import application
+from studio.app.panels.schedule import SchedulePanel
+from studio.app.panels.train import TrainPanel
+from studio.app.panels.trajectory import TrajectoryPanel
+from studio.app.window import WORKSPACES, MainWindow
+from studio.core import events, resources
+from studio.core.checkpoints.header import read_header
+from studio.core.config import RunKnobs, TrainConfig
+from studio.core.data.points import SwissRoll
+from studio.core.networks.mlp import MLPSpec
+from studio.core.networks.unet import UNetSpec
+from studio.core.optimizers import AdamSpec
+from studio.core.recipes.denoising import DenoisingLearner
+from studio.core.runs import Run
+from studio.core.schedules import Linear
+from studio.session.control import Control
+from studio.session.jobs import TrainJob, drive
+
+LONG = 60_000  # milliseconds; torch may share the machine with others
+
+Open = Callable[..., MainWindow]
+
+
+def train(config: TrainConfig, folder: Path) -> Run:
+    run = Run(folder)
+    assert [event for event in drive(TrainJob(config, run), Control())][-1].outcome == "done"  # type: ignore[union-attr]
+    return run
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models of a few steps, as they ship: digits.safetensors and roll.safetensors."""
+    folder = tmp_path_factory.mktemp("shipped")
+    digits = TrainConfig(title="Few digits", network=UNetSpec(width=8), run=RunKnobs(steps=4, batch=8))
+    roll = TrainConfig(
+        title="Small roll",
+        data=SwissRoll(num_points=500),
+        network=MLPSpec(width=16, blocks=1),
+        optimizer=AdamSpec(),
+        run=RunKnobs(steps=4, batch=16),
+    )
+    for name, config in (("digits", digits), ("roll", roll)):
+        train(config, folder / name).model.rename(folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def open_window(
+    qapp: QApplication, qtbot: QtBot, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., MainWindow]]:
+    """Opens windows as ``main`` does, on empty settings; at the end they are closed and deleted."""
+    monkeypatch.setattr(resources, "shipped_checkpoints", lambda: models)
+    QSettings().clear()
+    application()
+    qapp.setQuitOnLastWindowClosed(False)
+    opened: list[MainWindow] = []
+
+    def open_one(*paths: Path, wait: bool = True) -> MainWindow:
+        window = MainWindow()
+        opened.append(window)
+        window.show()
+        window.open_paths([str(path) for path in paths])
+        if wait:
+            ready(qtbot, window)
+        return window
+
+    yield open_one
+    for window in opened:
+        leave(qtbot, window)
+    QSettings().clear()
+    qapp.setQuitOnLastWindowClosed(True)
+
+
+def ready(qtbot: QtBot, window: MainWindow) -> None:
+    """Wait until all workspaces are there, a model is shown and nothing is being read or sampled."""
+    qtbot.waitUntil(lambda: window.train is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: not window._errands and not busy(window), timeout=LONG)
+
+
+def busy(window: MainWindow) -> list[str]:
+    return [name for name, lane in window._lanes.items() if lane.busy]
+
+
+def leave(qtbot: QtBot, window: MainWindow) -> None:
+    """Close without a question, and delete."""
+    if not shiboken6.isValid(window):
+        return
+    for lane in window._lanes.values():
+        lane.stop()
+    qtbot.waitUntil(lambda: not busy(window), timeout=LONG)
+    window.close()
+    window.deleteLater()
+    QApplication.sendPostedEvents(None, 52)  # DeferredDelete
+
+
+def button(window: QWidget, text: str) -> QPushButton:
+    found = [item for item in window.findChildren(QPushButton) if item.text() == text and item.isVisible()]
+    assert len(found) == 1, (text, found)
+    return found[0]
+
+
+def click(window: QWidget, text: str) -> None:
+    QTest.mouseClick(button(window, text), Qt.MouseButton.LeftButton)
+
+
+def control(owner: QWidget, name: str, kind: type) -> Any:
+    found = [item for item in owner.findChildren(kind, name) if item.isVisibleTo(owner)]
+    assert len(found) == 1, (name, found)
+    return found[0]
+
+
+def pick(choice: Choice, label: str) -> None:
+    """Choose with the keys, as a person does who knows the word."""
+    choice.setFocus()
+    QTest.keyClicks(choice, label)
+    assert choice.currentText() == label
+
+
+def retype(where: QLineEdit | LabeledSlider, text: str) -> None:
+    edit = where.edit if isinstance(where, LabeledSlider) else where
+    edit.setFocus()
+    edit.selectAll()
+    QTest.keyClicks(edit, text)
+    QTest.keyClick(edit, Qt.Key.Key_Return)
+
+
+def reveal(qtbot: QtBot, panel: TrainPanel, name: str) -> QLineEdit:
+    """The text field of an advanced setting, after a click on More where it hides."""
+    (edit,) = panel.settings.findChildren(QLineEdit, name)
+    form = edit.parentWidget().parentWidget().parentWidget()  # type: ignore[union-attr]
+    if not edit.isVisibleTo(form):
+        QTest.mouseClick(form.more, Qt.MouseButton.LeftButton)  # type: ignore[union-attr]
+    return edit
+
+
+def small_training(qtbot: QtBot, window: MainWindow, steps: int, **more: str) -> None:
+    """Make the form's training tiny, through its own widgets."""
+    assert window.train is not None
+    settings = window.train.settings
+    retype(control(settings, "width", QLineEdit), "8")
+    retype(control(settings, "batch", QLineEdit), "8")
+    retype(control(settings, "steps", QLineEdit), str(steps))
+    for name, text in more.items():
+        retype(reveal(qtbot, window.train, name), text)
+
+
+class Heard:
+    """Everything a lane of a window says."""
+
+    def __init__(self, window: MainWindow, lane: str) -> None:
+        self.events: list[events.Event] = []
+        self._lane = window._lanes[lane]
+        self._lane.received.connect(self.events.append)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def steps(self) -> int:
+        """Training steps told so far."""
+        return sum(len(event.steps) for event in self.of(events.Progress))
+
+    @property
+    def idle(self) -> bool:
+        return not self._lane.busy
+
+
+def sampled(qtbot: QtBot, window: MainWindow, act: Callable[[], Any]) -> np.ndarray:
+    """The samples that follow from doing something."""
+    heard = Heard(window, "sample")
+    act()
+    qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
+    QTest.qWait(1)  # the last frame is drawn at the next turn of the event loop
+    frame = heard.of(events.Frame)[-1]
+    assert frame.index == frame.total
+    return frame.x
+
+
+def drop(target: QWidget, *paths: Path) -> bool:
+    """Drag files over a widget and let them go; False if it does not take them."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    at = target.rect().center()
+    state = (Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(at, *state)
+    QApplication.sendEvent(target, enter)
+    if not enter.isAccepted():
+        return False
+    QApplication.sendEvent(target, QDropEvent(QPointF(at), *state))
+    return True
+
+
+def answer(text: str, shown: list[str]) -> QTimer:
+    """Press a button of the next question as soon as it stands; what it asks goes to ``shown``."""
+    timer = QTimer()
+
+    def look() -> None:
+        box = QApplication.activeModalWidget()
+        if isinstance(box, QMessageBox):
+            shown.append(box.text())
+            timer.stop()
+            click(box, text)
+
+    timer.timeout.connect(look)
+    timer.start(20)
+    return timer
+
+
+def titles(window: MainWindow, section: str) -> list[str]:
+    return [entry.title for entry in window.library._entries if entry.section == section]
+
+
+def press_key(window: MainWindow, keys: str) -> None:
+    combination = QKeySequence(keys)[0]
+    QTest.keyClick(
+        window.focusWidget() or window, Qt.Key(combination.key()), Qt.KeyboardModifier(combination.keyboardModifiers())
+    )
+
+
+class TestStart:
+    def test_it_shows_before_torch_is_imported(self) -> None:
+        script = """
+import sys
+from PySide6.QtCore import QEvent, QObject
+from studio.app.main import application
+app = application()
+from studio.app.window import MainWindow
+class Watch(QObject):
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Paint and watched is window.library:
+            print("torch" in sys.modules, "pyqtgraph" in sys.modules)
+            window.library.removeEventFilter(self)
+            window.close()
+        return False
+window, watch = MainWindow(), Watch()
+window.library.installEventFilter(watch)
+window.show()
+app.exec()
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+        assert done.stdout.split() == ["False", "False"], done.stderr
+        assert done.returncode == 0
+        assert done.stderr == ""
+
+    def test_the_first_launch_shows_the_model_that_ships_and_its_samples(
+        self, qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        assert resources.shipped_checkpoints().name == "checkpoints"
+        window = open_window()
+        assert titles(window, "shipped")
+        assert window.workspace() == "Trajectory"
+        assert window.library.selected() in {str(path) for path in resources.shipped_checkpoints().iterdir()}
+        assert window.trajectory is not None
+        assert len(window.trajectory.images.grids["x0"]) == 36
+        assert "36 images" in window.status.text()
+        assert not window.banner.isVisible()
+
+    def test_paths_on_the_command_line_open(self, open_window: Open, models: Path, tmp_path: Path) -> None:
+        QSettings().setValue("workspace", "Train")
+        copy = tmp_path / "mine.safetensors"
+        copy.write_bytes((models / "roll.safetensors").read_bytes())
+        window = open_window(copy)
+        assert window.library.selected() == str(copy)
+        assert titles(window, "opened") == ["Small roll"]
+        assert window.workspace() == "Trajectory", "what was asked for is what is shown"
+        assert window.trajectory is not None
+        assert window.trajectory.points.isVisible()
+
+    def test_closing_while_it_loads_ends_everything(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window(wait=False)
+        QTest.qWait(1)
+        assert window.close()
+        assert not window.isVisible()
+        QTest.qWait(50)
+        assert not [errand for errand in window._errands if errand.isRunning()]
+
+
+class TestMainJob:
+    def test_train_watch_pause_step_resume_save_stop_then_drop_and_sample(
+        self, qtbot: QtBot, open_window: Open, studio_home: Path, tmp_path: Path
+    ) -> None:
+        window = open_window()
+        click(window, "Train")
+        panel = window.train
+        assert panel is not None
+        self.choose_data(qtbot, panel)
+        small_training(qtbot, window, 5000, preview_every="1")
+        heard = Heard(window, "train")
+        click(window, "Start")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Preview)), timeout=LONG)
+        assert panel.views.loss.isVisible()
+        assert len(panel.views.samples.grid) == 30
+        assert window.activity.text().startswith("Training · ")
+        self.pause_step_resume(qtbot, window, heard)
+        model = self.save_and_stop(qtbot, window, heard)
+        assert model.is_relative_to(studio_home)
+        assert titles(window, "trained") == ["MNIST"]
+        assert window.close()
+        assert sorted(path.name for path in model.parent.iterdir()) == ["model.safetensors", "resume.safetensors"]
+
+        copy = tmp_path / "elsewhere" / "model.safetensors"
+        copy.parent.mkdir()
+        copy.write_bytes(model.read_bytes())
+        second = open_window()
+        assert titles(second, "trained") == ["MNIST"]
+        shown = sampled(qtbot, second, lambda: drop(second.library, copy))
+        assert shown.shape[1:] == (1, 28, 28)
+        assert second.library.selected() == str(copy)
+        assert titles(second, "opened") == ["MNIST"]
+        self.sample(qtbot, second)
+
+    def choose_data(self, qtbot: QtBot, panel: TrainPanel) -> None:
+        """Look at points first, then take the digits."""
+        choice = control(panel.settings, "dataset", Choice)
+        pick(choice, "Swiss roll")
+        qtbot.waitUntil(panel.settings._points.isVisible, timeout=LONG)
+        pick(choice, "MNIST")
+        qtbot.waitUntil(lambda: panel.settings._pictures.isVisible() and len(panel.settings._pictures) == 16)
+        assert "60,000 images" in panel.settings._summary.text()
+
+    def pause_step_resume(self, qtbot: QtBot, window: MainWindow, heard: Heard) -> None:
+        assert window.train is not None
+        buttons = window.train.settings.buttons
+        assert not buttons.step.isEnabled()
+        click(window, "Pause")
+        qtbot.waitUntil(lambda: buttons.primary.text() == "Resume", timeout=LONG)
+        assert window.activity.text() == "Training paused"
+        before = heard.steps
+        QTest.qWait(300)
+        assert heard.steps == before, "a paused training takes no step"
+        click(window, "Step")
+        qtbot.waitUntil(lambda: heard.steps > before, timeout=LONG)
+        QTest.qWait(200)
+        assert heard.steps == before + 1
+        assert buttons.primary.text() == "Resume"
+        click(window, "Resume")
+        qtbot.waitUntil(lambda: heard.steps > before + 3, timeout=LONG)
+        assert buttons.primary.text() == "Pause"
+
+    def save_and_stop(self, qtbot: QtBot, window: MainWindow, heard: Heard) -> Path:
+        click(window, "Save")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Saved)), timeout=LONG)
+        first = heard.of(events.Saved)[-1]
+        qtbot.waitUntil(lambda: titles(window, "trained") == ["MNIST"], timeout=LONG)
+        qtbot.waitUntil(lambda: heard.steps > first.step, timeout=LONG)
+        click(window, "Stop")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
+        assert heard.of(events.Finished)[-1].outcome == "stopped"
+        last = heard.of(events.Saved)[-1]
+        header = read_header(Path(last.path))
+        assert header.step == last.step == heard.steps > first.step
+        assert header.thumbnail
+        assert button(window, "Start").isEnabled()
+        assert not window.activity.isVisible()
+        ready(qtbot, window)
+        return Path(last.path)
+
+    def sample(self, qtbot: QtBot, window: MainWindow) -> None:
+        """DDIM at 10 steps with eta 0 and 1, then back and forth in the run."""
+        panel = window.trajectory
+        assert panel is not None
+        controls = panel.controls
+        sampled(qtbot, window, lambda: retype(control(controls, "steps", LabeledSlider), "10"))
+        eta = control(controls, "eta", LabeledSlider)
+        plain = sampled(qtbot, window, lambda: click(window, "Sample again"))
+        assert np.array_equal(plain, sampled(qtbot, window, lambda: press_key(window, "F5")))
+        fresh = sampled(qtbot, window, lambda: retype(eta, "1"))
+        assert np.abs(fresh - plain).max() > 0.1
+        assert np.array_equal(plain, sampled(qtbot, window, lambda: retype(eta, "0")))
+        other = sampled(qtbot, window, lambda: retype(control(controls, "seed", QLineEdit), "7"))
+        assert np.abs(other - plain).max() > 0.1
+        self.scrub(qtbot, panel)
+
+    def scrub(self, qtbot: QtBot, panel: TrajectoryPanel) -> None:
+        transport = panel.images.transport
+        scrubber = transport.scrubber
+        assert transport.where() == "10 / 10"
+        scrubber.setFocus()
+        for key, place in ((Qt.Key.Key_Home, 0), (Qt.Key.Key_Right, 1), (Qt.Key.Key_Right, 2), (Qt.Key.Key_Left, 1)):
+            QTest.keyClick(scrubber, key)
+            assert transport.where() == f"{place} / 10"
+        middle = scrubber.rect().center()
+        QTest.mousePress(scrubber, Qt.MouseButton.LeftButton, pos=QPoint(8, middle.y()))
+        assert transport.where() == "0 / 10"
+        QTest.mouseMove(scrubber, middle)
+        QTest.mouseRelease(scrubber, Qt.MouseButton.LeftButton, pos=middle)
+        assert transport.where() == "5 / 10"
+        assert panel.images.step_panel.title_label.text() == "Step 5 of 10"
+        QTest.keyClick(scrubber, Qt.Key.Key_Space)
+        assert transport.play_button.text() == "Pause"
+        qtbot.waitUntil(lambda: transport.where() == "10 / 10", timeout=LONG)
+        qtbot.waitUntil(lambda: transport.play_button.text() == "Play")
+
+    def test_what_was_stopped_goes_on_to_its_end(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window()
+        assert window.train is not None
+        click(window, "Train")
+        pick(control(window.train.settings, "dataset", Choice), "Two moons")
+        small_training(qtbot, window, 600, preview_every="0")
+        heard = Heard(window, "train")
+        press_key(window, "Ctrl+Return")
+        qtbot.waitUntil(lambda: heard.steps > 5, timeout=LONG)
+        press_key(window, "Ctrl+Shift+X")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
+        assert 5 < heard.steps < 600
+        press_key(window, "Ctrl+Shift+R")
+        qtbot.waitUntil(lambda: len(heard.of(events.Finished)) == 2 and heard.idle, timeout=LONG)
+        assert heard.of(events.Finished)[-1].outcome == "done"
+        assert heard.steps == 600, "each step is taken once"
+        assert titles(window, "trained") == ["Two moons"]
+
+
+class TestRefusals:
+    def test_what_is_no_checkpoint_is_refused_in_words_and_changes_nothing(
+        self, qtbot: QtBot, open_window: Open, models: Path, tmp_path: Path
+    ) -> None:
+        window = open_window()
+        chosen, samples = window.library.selected(), Heard(window, "sample")
+        for path, words in bad_files(models, tmp_path):
+            assert drop(window.library, path)
+            qtbot.waitUntil(window.banner.isVisible, timeout=LONG)
+            text = window.banner.text()
+            assert path.name in text
+            assert words in text
+            assert "Traceback" not in text
+            QTest.mouseClick(window.banner.close_button, Qt.MouseButton.LeftButton)
+            assert not window.banner.isVisible()
+        ready(qtbot, window)
+        assert not (tmp_path / "owned").exists(), "a pickle was run"
+        assert window.library.selected() == chosen
+        assert samples.events == []
+        assert titles(window, "opened") == []
+        assert len(sampled(qtbot, window, lambda: click(window, "Sample again"))) == 36
+
+    def test_a_drag_without_files_is_not_taken(self, open_window: Open) -> None:
+        assert not drop(open_window().library)
+
+    def test_files_may_be_dropped_anywhere_on_the_window(self, qtbot: QtBot, open_window: Open, models: Path) -> None:
+        window = open_window()
+        sampled(qtbot, window, lambda: drop(window, models / "roll.safetensors"))
+        assert window.library.selected() == str(models / "roll.safetensors")
+
+    def test_a_model_that_went_away_is_told(
+        self, qtbot: QtBot, open_window: Open, models: Path, tmp_path: Path
+    ) -> None:
+        copy = tmp_path / "mine.safetensors"
+        copy.write_bytes((models / "digits.safetensors").read_bytes())
+        window = open_window(copy)
+        copy.unlink()
+        assert window.trajectory is not None
+        click(window, "Sample again")
+        qtbot.waitUntil(window.trajectory.banner.isVisible, timeout=LONG)
+        assert "is not there" in window.trajectory.banner.text()
+        assert len(window.trajectory.images.grids["x0"]) == 36, "the samples before stay"
+
+
+class Hostile:
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._target,)
+
+
+def bad_files(models: Path, folder: Path) -> list[tuple[Path, str]]:
+    """Files that must be refused, and words that the refusal must have."""
+    whole = (models / "digits.safetensors").read_bytes()
+    contents: dict[str, tuple[bytes, str]] = {
+        "notes.txt": (b"Buy milk and eggs.\n", "no checkpoint"),
+        "empty.safetensors": (b"", "no checkpoint"),
+        "half.safetensors": (whole[: len(whole) // 2], "cut short"),
+        "start.safetensors": (whole[:100], "cut short"),
+        "hostile.pt": (pickle.dumps(Hostile(folder / "owned")), "can run code"),
+        "hostile.safetensors": (pickle.dumps(Hostile(folder / "owned"), protocol=2), "can run code"),
+        "foreign.safetensors": (safetensors.numpy.save({"w": np.zeros(3, np.float32)}), "not one of the studio"),
+    }
+    found = []
+    for name, (content, words) in contents.items():
+        (folder / name).write_bytes(content)
+        found.append((folder / name, words))
+    torch.save({"w": torch.zeros(3)}, folder / "weights.pt")
+    (folder / "holiday").mkdir()
+    return [
+        *found,
+        (folder / "weights.pt", "can run code"),
+        (folder / "holiday", "no run folder"),
+        (folder / "gone.safetensors", "is not there"),
+    ]
+
+
+class TestFailingTrainings:
+    def start(self, qtbot: QtBot, window: MainWindow) -> Heard:
+        assert window.train is not None
+        if window.workspace() != "Train":
+            click(window, "Train")
+            pick(control(window.train.settings, "dataset", Choice), "Swiss roll")
+            small_training(qtbot, window, 40, preview_every="0")
+        heard = Heard(window, "train")
+        click(window, "Start")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
+        return heard
+
+    def test_a_loss_that_is_no_number(
+        self, qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch, studio_home: Path
+    ) -> None:
+        window = open_window()
+        whole = DenoisingLearner.step
+
+        def step(self: DenoisingLearner, batch: Any, *, noise: Any, index: int) -> dict[str, torch.Tensor]:
+            found = whole(self, batch, noise=noise, index=index)
+            return found | {"loss": found["loss"] * math.nan} if index >= 20 else found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DenoisingLearner, "step", step)
+            heard = self.start(qtbot, window)
+        assert heard.of(events.Finished)[-1].outcome == "failed"
+        assert window.banner.isVisible()
+        assert "no number at step 21" in window.banner.text()
+        assert "Lower the learning rate" in window.banner.text()
+        assert button(window, "Start").isEnabled()
+        assert self.start(qtbot, window).of(events.Finished)[-1].outcome == "done"
+        assert not window.banner.isVisible()
+
+    def test_a_run_folder_that_cannot_be_made(self, qtbot: QtBot, open_window: Open, studio_home: Path) -> None:
+        window = open_window()
+        studio_home.mkdir(exist_ok=True)
+        (studio_home / "runs").write_text("in the way")
+        heard = self.start(qtbot, window)
+        assert heard.of(events.Finished)[-1].outcome == "failed"
+        assert window.banner.isVisible()
+        assert "runs" in window.banner.text()
+        assert "Errno" not in window.banner.text()
+        (studio_home / "runs").unlink()
+        assert self.start(qtbot, window).of(events.Finished)[-1].outcome == "done"
+
+
+class TestClosing:
+    def test_it_asks_while_a_training_runs_and_saves(self, qtbot: QtBot, open_window: Open, studio_home: Path) -> None:
+        window = open_window()
+        assert window.train is not None
+        click(window, "Train")
+        pick(control(window.train.settings, "dataset", Choice), "Rings")
+        small_training(qtbot, window, 100_000, preview_every="0")
+        heard = Heard(window, "train")
+        click(window, "Start")
+        qtbot.waitUntil(lambda: heard.steps > 5, timeout=LONG)
+        asked: list[str] = []
+        timer = answer("Go on training", asked)
+        assert not window.close()
+        assert window.isVisible()
+        before = heard.steps
+        qtbot.waitUntil(lambda: heard.steps > before, timeout=LONG)
+        timer = answer("Save and close", asked)
+        window.close()
+        qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG)
+        assert len(asked) == 2
+        assert not timer.isActive()
+        (run,) = (studio_home / "runs").iterdir()
+        assert read_header(Run(run).model).step == heard.steps
+
+    def test_nothing_is_left_behind(self, qtbot: QtBot, open_window: Open, studio_home: Path) -> None:
+        gc.collect()
+        timers, files = running_timers(), set(os.listdir(tempfile.gettempdir()))
+        window = open_window()
+        press_key(window, "F5")
+        QTest.qWait(20)
+        assert window.trajectory is not None
+        window.trajectory.toggle_play()
+        window.close()
+        assert not busy(window)
+        assert not window._errands or not [errand for errand in window._errands if errand.isRunning()]
+        assert running_timers() == timers
+        assert set(os.listdir(tempfile.gettempdir())) <= files
+        assert not list(studio_home.rglob("*.part"))
+
+
+def running_timers() -> Counter[str]:
+    """Active timers by the class of their owner."""
+    found = [item for item in gc.get_objects() if issubclass(type(item), QTimer) and shiboken6.isValid(item)]
+    return Counter(type(timer.parent()).__name__ for timer in found if timer.isActive())
+
+
+class TestState:
+    def test_it_comes_back_in_a_second_window(
+        self, qtbot: QtBot, open_window: Open, models: Path, tmp_path: Path
+    ) -> None:
+        copy = tmp_path / "mine.safetensors"
+        copy.write_bytes((models / "digits.safetensors").read_bytes())
+        first = open_window()
+        drop(first.library, copy)
+        qtbot.waitUntil(lambda: first.library.selected() == str(copy), timeout=LONG)
+        assert first.trajectory is not None
+        retype(control(first.trajectory.controls, "steps", LabeledSlider), "7")
+        retype(control(first.trajectory.controls, "eta", LabeledSlider), "0.5")
+        retype(control(first.trajectory.controls, "seed", QLineEdit), "11")
+        click(first, "Train")
+        assert first.train is not None
+        small_training(qtbot, first, 321)
+        press_key(first, "Ctrl+2")
+        press_key(first, "Ctrl+Alt+2")
+        first.resize(1234, 777)
+        wanted, config = first.trajectory.spec(), first.train.config()
+        first.close()
+
+        second = open_window()
+        assert second.workspace() == "Schedule"
+        assert (second.width(), second.height()) == (1234, 777)
+        assert second.library.selected() == str(copy)
+        assert titles(second, "opened") == ["Few digits"]
+        assert second.trajectory is not None
+        assert second.trajectory.spec() == wanted
+        assert second.train is not None
+        assert second.train.config() == config
+        assert second.actions_by_name["dark"].isChecked()
+        second.recent_menu.aboutToShow.emit()
+        assert [action.text() for action in second.recent_menu.actions()] == ["mine.safetensors"]
+
+    def test_settings_that_make_no_sense_are_passed_over(self, open_window: Open) -> None:
+        settings = QSettings()
+        for name, value in {
+            "trajectory": {"steps": "many", "sampler": "magic", "seed": "-3", "ddim.eta": "9"},
+            "config": "[run]\nsteps = -1",
+            "workspace": "Kitchen",
+            "model": "/nowhere/at/all.safetensors",
+            "opened": ["/nowhere/at/all.safetensors"],
+            "geometry": b"xx",
+            "appearance": "plaid",
+        }.items():
+            settings.setValue(name, value)
+        window = open_window()
+        assert window.workspace() == "Trajectory"
+        assert window.trajectory is not None
+        assert window.trajectory.controls.problem() == ""
+        assert not window.banner.isVisible()
+
+
+class TestShortcuts:
+    def test_every_action_has_one_and_none_is_claimed_twice(self, open_window: Open) -> None:
+        window = open_window()
+        actions = [item for item in window.findChildren(QAction) if item.menu() is None and not item.isSeparator()]
+        named = [item for item in actions if item in window.actions_by_name.values()]
+        assert len(named) == len(window.actions_by_name)
+        assert [item.text() for item in named if item.shortcut().isEmpty()] == []
+        keys = Counter(item.shortcut().toString() for item in actions if not item.shortcut().isEmpty())
+        keys += Counter(item.key().toString() for item in window.findChildren(QShortcut))
+        # Plain keys that the workspaces take where the focus is.
+        keys += Counter(("Left", "Right", "Home", "End", "Space", "N", "Del"))
+        assert {key: count for key, count in keys.items() if count > 1} == {}
+
+    def test_keys_do_what_the_list_says(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window()
+        for number, name in enumerate(WORKSPACES, 1):
+            press_key(window, f"Ctrl+{number}")
+            assert window.workspace() == name
+        assert window.trajectory is not None
+        before = window.trajectory.spec().knobs.seed
+        sampled(qtbot, window, lambda: QTest.keyClick(window.trajectory.images.transport.scrubber, Qt.Key.Key_N))
+        assert window.trajectory.spec().knobs.seed != before
+        sampled(qtbot, window, lambda: press_key(window, "Ctrl+R"))
+        shown: list[str] = []
+        for keys in ("F1", "Shift+F1"):
+            timer = answer("OK", shown)
+            press_key(window, keys)
+            assert not timer.isActive()
+        assert "Start training" in shown[0]
+        assert "MIT" in shown[1]
+
+    def test_every_shortcut_is_in_the_list(self, open_window: Open) -> None:
+        window = open_window()
+        shown: list[str] = []
+        timer = answer("OK", shown)
+        window.actions_by_name["shortcuts"].trigger()
+        assert not timer.isActive()
+        keys = {item.shortcut().toString() for item in window.actions_by_name.values()}
+        keys |= {item.key().toString() for item in window.findChildren(QShortcut)}
+        assert [key for key in sorted(keys) if key not in shown[0]] == []
+
+
+def every_message(job_id: int = 0) -> list[events.Event]:
+    """One or more of each kind of message, with values as jobs send them and at their limits."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 1, 28, 28), np.uint8)
+    points = rng.normal(size=(50, 2)).astype(np.float32)
+    level_loss = np.where(np.arange(25) % 5, 0.1, np.nan).astype(np.float32)
+
+    def progress(step: int, **more: Any) -> events.Progress:
+        told: dict[str, Any] = {
+            "scalars": {"loss": 0.2, "grad_norm": 0.5, "learning_rate": 1e-3, "of its own": 1.0},
+            "steps": np.arange(step - 5, step),
+            "losses": np.full(5, 0.2, np.float32),
+        }
+        return events.Progress(
+            step=step,
+            total=100,
+            images=8 * step,
+            seconds=0.1 * step,
+            images_per_second=80.0,
+            eta_seconds=9.0,
+            job_id=job_id,
+            **(told | more),
+        )
+
+    def frame(x: np.ndarray, index: int, total: int = 2) -> events.Frame:
+        alpha = index / total
+        return events.Frame(
+            index=index,
+            total=total,
+            alpha=alpha,
+            sigma=math.sqrt(1 - alpha**2),
+            time=1 - alpha,
+            beta=0.1,
+            nfe=index,
+            seconds=0.1,
+            x=x,
+            x0=x,
+            eps=x,
+            eps_norm=1.0,
+            x0_change=0.1,
+            job_id=job_id,
+        )
+
+    digits = images.astype(np.float32) / 127.5 - 1.0
+    return [
+        events.Event(job_id=job_id),
+        events.Status(text="Opening the model", fraction=0.5, job_id=job_id),
+        progress(5),
+        progress(10, level_loss=level_loss, level_edges=np.linspace(-10, 10, 26, dtype=np.float32)),
+        progress(10, steps=np.zeros(0, np.int64), losses=np.zeros(0, np.float32), scalars={}),
+        progress(15, losses=np.array([0.1, np.nan, np.inf, 0.1, 0.0], np.float32)),
+        events.HeldOut(step=10, loss=0.3, job_id=job_id),
+        events.HeldOut(step=11, loss=math.nan, job_id=job_id),
+        *[events.Preview(step=10, images=shown, caption="EMA", job_id=job_id) for shown in (images, points)],
+        events.Preview(step=12, images=points[:, :1], job_id=job_id),
+        *[frame(digits, index) for index in range(3)],
+        *[frame(points, index) for index in range(3)],
+        *[frame(points[:, :1], index) for index in range(3)],
+        frame(digits * math.nan, 0),
+        events.Field(index=1, points=points, arrows=points, job_id=job_id),
+        events.Field(index=99, points=points, arrows=points, job_id=job_id),
+        events.DataPreview(
+            title="MNIST", summary="some", images=images, class_names=tuple("0123456789"), job_id=job_id
+        ),
+        events.DataPreview(title="Swiss roll", summary="some", images=points, job_id=job_id),
+        events.Estimate(seconds_per_step=0.01, memory=10**8, num_parameters=10**5, steps=100, job_id=job_id),
+        events.Saved(path="/nowhere/model.safetensors", step=10, job_id=job_id),
+        events.Paused(paused=True, job_id=job_id),
+        events.Paused(paused=False, job_id=job_id),
+        events.Warned(summary="The disk is full.", job_id=job_id),
+        events.Failed(summary="It went wrong.", details="Traceback", job_id=job_id),
+        *[events.Finished(outcome=how, job_id=job_id) for how in ("done", "stopped", "failed")],  # type: ignore[arg-type]
+    ]
+
+
+def kinds(base: type = events.Event) -> set[type]:
+    return {base, *(kind for child in base.__subclasses__() for kind in kinds(child))}
+
+
+class TestMessages:
+    @pytest.mark.parametrize("kind", sorted(kinds(), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+    def test_each_kind_of_message_has_samples_here(self, kind: type) -> None:
+        assert [event for event in every_message() if type(event) is kind]
+
+    @pytest.mark.parametrize("model", ["none", "digits", "roll"])
+    @pytest.mark.parametrize("panel", [TrainPanel, SchedulePanel, TrajectoryPanel])
+    def test_every_panel_takes_every_message(self, qtbot: QtBot, models: Path, panel: type, model: str) -> None:
+        application()
+        made = panel()
+        qtbot.addWidget(made)
+        made.resize(1100, 800)
+        made.show()
+        if model != "none" and panel is not TrainPanel:
+            made.set_model(f"{model}.safetensors", read_header(models / f"{model}.safetensors"), Linear())
+        for state in ("idle", "running", "stopping") if panel is TrainPanel else ("",):
+            if state:
+                made.set_state(state)
+            for event in [*every_message(), *every_message(job_id=7), *every_message(job_id=3)]:
+                made.receive(event)
+                QApplication.processEvents()
+        made.grab()
+
+    def test_the_window_takes_every_message_from_every_lane(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window()
+        for lane in window._lanes.values():
+            for event in every_message(job_id=10_000):
+                lane.received.emit(event)
+                QApplication.processEvents()
+        ready(qtbot, window)
+        window.banner.dismiss()
+        assert len(sampled(qtbot, window, lambda: click(window, "Sample again"))) == 36
