@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from studio.app.panels.train import TrainPanel
     from studio.app.panels.trajectory import TrajectoryPanel
     from studio.app.worker import Lane
+    from studio.core.checkpoints.header import Header
+    from studio.core.schedules import DiscreteSchedule
 
 MOST_RECENT = 12
 
@@ -65,6 +67,7 @@ class MainWindow(QMainWindow):
         self._opened: list[str] = [str(path) for path in _as_list(self._settings.value("opened"))]
         self._waiting: list[str] = []
         self._run: Run | None = None
+        self._model: tuple[str, Header, DiscreteSchedule] | None = None
         self._closing = False
         self._lanes: dict[str, Lane] = {}
         self.train: TrainPanel | None = None
@@ -254,7 +257,7 @@ class MainWindow(QMainWindow):
     def choose_model(self, path: str) -> None:
         """Show a model in every workspace."""
         found = self._found.get(path)
-        if found is None or self.trajectory is None or self.schedule is None:
+        if found is None or self.trajectory is None:
             return
         if found.header is None:
             self.banner.show_error(found.problem, "")
@@ -268,8 +271,10 @@ class MainWindow(QMainWindow):
             self.banner.show_error(f"{found.path.name} needs something this studio does not have: {error}", "")
             return
         self._settings.setValue("model", path)
-        self.schedule.set_model(path, found.header, schedule)
-        self.trajectory.set_model(path, found.header, schedule)
+        self._model = (path, found.header, schedule)
+        self.trajectory.set_model(*self._model)
+        if self.schedule is not None:
+            self.schedule.set_model(*self._model)
         if found.header.kind == "points":
             from studio.session.jobs import DataJob
 
@@ -365,28 +370,24 @@ class MainWindow(QMainWindow):
     def _engine_loaded(self, device: str) -> None:
         if self._closing:
             return
-        from studio.app.panels.schedule import SchedulePanel
         from studio.app.panels.trajectory import TrajectoryPanel
         from studio.app.worker import Lane
 
         self.device.set(device)
         self._lanes = {name: Lane(self) for name in ("train", "sample", "data", "points", "estimate")}
         self.trajectory = TrajectoryPanel()
-        self.schedule = SchedulePanel()
         self.stack.addWidget(self.trajectory)
-        self.stack.addWidget(self.schedule)
-        self._connect_sampling(self.trajectory, self.schedule)
+        self._connect_sampling(self.trajectory)
         self.trajectory.restore(dict(self._settings.value("trajectory") or {}))
+        self._nav["Trajectory"].setEnabled(True)
         self.show_workspace("Trajectory")
-        for name in ("Schedule", "Trajectory"):
-            self._nav[name].setEnabled(True)
         waiting, self._waiting = self._waiting, []
         if waiting:
             self.open_paths(waiting)
         else:
             self._choose_first()
-        # The form of the Train workspace takes a moment to build: the first samples come before it.
-        QTimer.singleShot(0, self._build_train)
+        # The other workspaces take a moment to build: the first samples are asked for before them.
+        QTimer.singleShot(0, self._build_schedule)
 
     def _choose_first(self) -> None:
         last = str(self._settings.value("model", ""))
@@ -395,6 +396,22 @@ class MainWindow(QMainWindow):
         if path:
             self.library.select(path)
             self.choose_model(path)
+
+    def _build_schedule(self) -> None:
+        if self._closing:
+            return
+        from studio.app.panels.schedule import SchedulePanel
+
+        assert self.trajectory is not None
+        panel = self.schedule = SchedulePanel()
+        self.stack.addWidget(panel)
+        self.trajectory.spec_changed.connect(panel.set_spec)
+        panel.spec_changed.connect(self.trajectory.set_spec)
+        if self._model is not None:
+            panel.set_model(*self._model)
+        panel.set_spec(self.trajectory.spec())
+        self._nav["Schedule"].setEnabled(True)
+        QTimer.singleShot(0, self._build_train)
 
     def _build_train(self) -> None:
         if self._closing:
@@ -410,14 +427,12 @@ class MainWindow(QMainWindow):
         if self._settings.value("workspace") in WORKSPACES and not self._waiting:
             self.show_workspace(str(self._settings.value("workspace")))
 
-    def _connect_sampling(self, trajectory: TrajectoryPanel, schedule: SchedulePanel) -> None:
+    def _connect_sampling(self, trajectory: TrajectoryPanel) -> None:
         sampling = self._lanes["sample"]
         trajectory.sample_requested.connect(sampling.submit)
         sampling.received.connect(trajectory.receive)
         sampling.received.connect(self._sampling_said)
         sampling.busy_changed.connect(trajectory.set_busy)
-        trajectory.spec_changed.connect(schedule.set_spec)
-        schedule.spec_changed.connect(trajectory.set_spec)
         self._lanes["points"].received.connect(self._points_loaded)
 
     def _points_loaded(self, event: events.Event) -> None:
@@ -628,9 +643,9 @@ def _load_engine() -> str:
     """Import what the workspaces need; returns the device in words."""
     import pyqtgraph  # noqa: F401
 
+    from studio.app.panels import schedule, train, trajectory  # noqa: F401
     from studio.core import device
     from studio.core.registry import methods
-    from studio.session import jobs  # noqa: F401
 
     for kind in ("sampler", "grid", "recipe", "network", "dataset", "optimizer", "schedule"):
         methods(kind)
