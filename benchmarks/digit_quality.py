@@ -8,13 +8,14 @@ images, averaged over several draws. Samples take the ten classes in turn.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import parser, print_header, print_table
 from digit_classifier import features, frechet, load, to_float
+from torch import Tensor
 
 from studio.core.checkpoints.native import load as load_model
 from studio.core.data.images import MNIST
@@ -30,48 +31,63 @@ SAMPLERS = {"ddim": DDIM(), "ancestral": Ancestral(), "ancestral-large": Ancestr
 GRIDS = {"log_snr": LogSNR(), "uniform": Uniform(), "quadratic": Quadratic()}
 
 
+class Judge:
+    """Scores digits that take the ten classes in turn."""
+
+    def __init__(self) -> None:
+        self.classifier = load()
+        self._data = MNIST().load()
+        self._reference = features(self.classifier, to_float(self._data.test))
+
+    def distance(self, images: Tensor) -> float:
+        """FD of images (B, 1, 28, 28) in [-1, 1] to the 10,000 test images."""
+        return frechet(features(self.classifier, images), self._reference)
+
+    def floor(self, count: int) -> float:
+        """FD of ``count`` real training images, averaged over five draws."""
+        draws = np.random.default_rng(0).permutation(len(self._data.train))[: 5 * count].reshape(5, -1)
+        return float(np.mean([self.distance(to_float(self._data.train[rows])) for rows in draws]))
+
+    @torch.no_grad()
+    def right(self, images: Tensor) -> float:
+        """Share of images that the classifier names as the class they were asked for."""
+        named = torch.cat([self.classifier(part).argmax(1) for part in images.split(500)])
+        return float((named == torch.arange(len(images)) % 10).float().mean())
+
+
+def draw(path: Path, spec: SampleSpec) -> Tensor:
+    """(count, 1, 28, 28) samples of a checkpoint, in [-1, 1]."""
+    device = torch.device("cpu")
+    subject, count, found = subject_of(load_model(path, device)), spec.knobs.count, []
+    for start in range(0, count, BATCH):
+        *_, last = sample(subject, spec, device, indices=range(start, min(start + BATCH, count)))
+        found.append(last.x)
+    return torch.cat(found)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--sampler", choices=SAMPLERS, default="ddim")
-    parser.add_argument("--grid", choices=GRIDS, default="log_snr")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    classifier = load()
-    data = MNIST().load()
-    reference = features(classifier, to_float(data.test))
-    draws = np.random.default_rng(0).permutation(len(data.train))[: 5 * options.count].reshape(5, -1)
-    floor = np.mean([frechet(features(classifier, to_float(data.train[rows])), reference) for rows in draws])
-    spec = SampleSpec(
-        sampler=SAMPLERS[options.sampler],
-        grid=GRIDS[options.grid],
-        knobs=SampleKnobs(
-            steps=options.steps, seed=options.seed, count=options.count, guidance=options.guidance, label="each"
-        ),
+    options = parser(__doc__)
+    options.add_argument("models", nargs="+", type=Path)
+    options.add_argument("--count", type=int, default=1000)
+    options.add_argument("--sampler", choices=SAMPLERS, default="ddim")
+    options.add_argument("--grid", choices=GRIDS, default="log_snr")
+    options.add_argument("--steps", type=int, default=25)
+    options.add_argument("--guidance", type=float, default=0.0)
+    options.add_argument("--seed", type=int, default=0)
+    chosen = options.parse_args()
+    print_header(f"{chosen.count} samples, {chosen.sampler} {chosen.steps} on {chosen.grid}, w {chosen.guidance:g}")
+    judge = Judge()
+    knobs = SampleKnobs(
+        steps=chosen.steps, seed=chosen.seed, count=chosen.count, guidance=chosen.guidance, label="each"
     )
-    print(f"{options.count} samples, {options.sampler} {options.steps} on {options.grid}, w {options.guidance:g}")
-    print(f"{'model':40} {'FD':>8} {'labels':>8} {'seconds':>8}")
-    print(f"{'real training images (floor)':40} {floor:8.2f}")
-    for path in options.models:
-        model = load_model(resolve(path), torch.device("cpu"))
-        began, found = time.perf_counter(), []
-        for start in range(0, options.count, BATCH):
-            indices = range(start, min(start + BATCH, options.count))
-            *_, last = sample(subject_of(model), spec, torch.device("cpu"), indices=indices)
-            found.append(last.x)
+    spec = SampleSpec(sampler=SAMPLERS[chosen.sampler], grid=GRIDS[chosen.grid], knobs=knobs)
+    rows = [["real training images (floor)", f"{judge.floor(chosen.count):.2f}", "", ""]]
+    for path in chosen.models:
+        began = time.perf_counter()
+        images = draw(resolve(path), spec)
         seconds = time.perf_counter() - began
-        images = torch.cat(found)
-        labels = torch.arange(options.count) % 10
-        with torch.no_grad():
-            right = float((classifier(images).argmax(1) == labels).float().mean())
-        distance = frechet(features(classifier, images), reference)
-        print(
-            f"{path.parent.parent.name + '/' + path.name:40.40} {distance:8.2f} {right:8.1%} {seconds:8.1f}", flush=True
-        )
+        rows.append([str(path), f"{judge.distance(images):.2f}", f"{judge.right(images):.1%}", f"{seconds:.1f}"])
+    print_table(("model", "FD", "labels", "seconds"), rows)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ MILESTONES = {
     "first sample grid": "4 s",
     "training ready": "",
 }
-POLL_MILLISECONDS = 20
 PATIENCE_SECONDS = 120
 
 
@@ -78,38 +77,38 @@ def launch() -> int:
             self.window, self.found = window, dict[str, float]()
             self.grid: QObject | None = None
             window.installEventFilter(self)
-            self.timer = QTimer(self, interval=POLL_MILLISECONDS)
-            self.timer.timeout.connect(self.look)
-            self.timer.start()
+            window.stack.currentChanged.connect(self.look_at_workspaces)
+            window.actions_by_name["start"].enabledChanged.connect(lambda: self.mark("training ready"))
 
         def mark(self, name: str) -> None:
             self.found.setdefault(name, time.time() - float(os.environ[STARTED]))
+            if len(self.found) == len(MILESTONES):
+                print(json.dumps(self.found), flush=True)
+                QTimer.singleShot(0, self.window.close)
+
+        def mark_soon(self, name: str) -> None:
+            # The rest of the frame is painted, or of the workspace built, before the event loop comes to a timer.
+            if name not in self.found:
+                QTimer.singleShot(0, lambda: self.mark(name))
 
         def eventFilter(self, watched: QObject, event: QEvent) -> bool:
             if event.type() == QEvent.Type.Paint:
-                if watched is self.window and "window painted" not in self.found:
-                    # Everything else of this frame is painted before the event loop comes to a timer.
-                    QTimer.singleShot(0, lambda: self.mark("window painted"))
-                if watched is self.grid and self.sampled():
-                    QTimer.singleShot(0, lambda: self.mark("first sample grid"))
+                if watched is self.window:
+                    self.mark_soon("window painted")
+                elif watched is self.grid and self.sampled():
+                    self.mark_soon("first sample grid")
             return False
+
+        def look_at_workspaces(self) -> None:
+            if self.window.trajectory is not None and self.grid is None:
+                self.grid = self.window.trajectory.images.grids["x"]
+                self.grid.installEventFilter(self)
+                self.mark_soon("workspaces ready")
 
         def sampled(self) -> bool:
             assert self.window.trajectory is not None
             place, _, total = self.window.trajectory.images.transport.where().partition(" / ")
             return place == total and total.isdecimal()
-
-        def look(self) -> None:
-            if self.window.trajectory is not None and self.grid is None:
-                self.mark("workspaces ready")
-                self.grid = self.window.trajectory.images.grids["x"]
-                self.grid.installEventFilter(self)
-            if self.window.train is not None:
-                self.mark("training ready")
-            if len(self.found) == len(MILESTONES):
-                self.timer.stop()
-                print(json.dumps(self.found), flush=True)
-                self.window.close()
 
     make = entry.MainWindow
 
@@ -118,7 +117,7 @@ def launch() -> int:
         Watcher(window)
         return window
 
-    entry.MainWindow = watched  # type: ignore[assignment, misc]
+    entry.MainWindow = watched  # type: ignore[assignment,misc]
     return cli.main([])
 
 

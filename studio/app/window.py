@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from PySide6.QtCore import QSettings, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QShowEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -60,12 +60,15 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.setWindowTitle("Denoising Studio")
         self.setMinimumSize(1024, 640)
+        self.setAcceptDrops(True)
         self.resize(1440, 900)
         self._settings = QSettings()
         self._errands: set[Errand] = set()
         self._found: dict[str, catalog.Found] = {}
         self._opened: list[str] = [str(path) for path in _as_list(self._settings.value("opened"))]
         self._waiting: list[str] = []
+        self._workspace = str(self._settings.value("workspace", ""))
+        self._scan_over = False
         self._run: Run | None = None
         self._model: tuple[str, Header, DiscreteSchedule] | None = None
         self._closing = False
@@ -81,7 +84,7 @@ class MainWindow(QMainWindow):
         self.stack.addWidget(_loading_page())
         self._nav: dict[str, QPushButton] = {}
         self.actions_by_name = actions.build(self, self._slots())
-        self.actions_by_name[str(self._settings.value("appearance", "system"))].setChecked(True)
+        self.actions_by_name[theme.notifier().choice].setChecked(True)
         self._lay_out()
         self._connect_library()
         self._clock = LatenessMeter(self)
@@ -241,6 +244,7 @@ class MainWindow(QMainWindow):
     def _opened_one(self, found: catalog.Found) -> None:
         if found.header is None:
             self.banner.show_error(found.problem, "")
+            self._choose_first()
             return
         path = str(found.path)
         known = self._found.get(path)
@@ -282,7 +286,7 @@ class MainWindow(QMainWindow):
         run = Run(found.path.parent.parent)
         if found.section == "trained" or Run.is_run(run.folder):
             self._show_run(run)
-        if self.stack.currentWidget() is self.train and not self._busy("train") and found.section == "shipped":
+        elif self.stack.currentWidget() is self.train and not self._busy("train"):
             self.show_workspace("Trajectory")
 
     def _show_run(self, run: Run) -> None:
@@ -303,6 +307,16 @@ class MainWindow(QMainWindow):
         self._run, config, messages = result
         self.train.show_run(config, messages)
         self.actions_by_name["resume_run"].setEnabled(self._run.resume.is_file())
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files may be let go anywhere on the window; the library takes them."""
+        self.library.dragEnterEvent(event)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.library.dragLeaveEvent(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.library.dropEvent(event)
 
     def _forget(self, path: str) -> None:
         self._found.pop(path, None)
@@ -350,12 +364,12 @@ class MainWindow(QMainWindow):
 
     # Loading
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
         if not self._started:
             self._started = True
             self.library.setFocus()
-            # The first frame is painted before a thread starts to compete for the interpreter.
+            # The first frame is on the screen before a thread starts to compete for the interpreter.
             QTimer.singleShot(0, self._load)
 
     def _load(self) -> None:
@@ -365,7 +379,12 @@ class MainWindow(QMainWindow):
             opened = [Path(path) for path in self._opened]
             return [*catalog.look(catalog.trained(), "trained"), *catalog.look(opened, "opened")]
 
-        self._errand(scan, self._show_found)
+        self._errand(scan, self._scanned)
+
+    def _scanned(self, found: list[catalog.Found]) -> None:
+        self._show_found(found)
+        self._scan_over = True
+        self._choose_first()
 
     def _engine_loaded(self, device: str) -> None:
         if self._closing:
@@ -383,6 +402,7 @@ class MainWindow(QMainWindow):
         self.show_workspace("Trajectory")
         waiting, self._waiting = self._waiting, []
         if waiting:
+            self._workspace = ""  # what was asked for is shown, wherever the person was last
             self.open_paths(waiting)
         else:
             self._choose_first()
@@ -390,9 +410,13 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(0, self._build_schedule)
 
     def _choose_first(self) -> None:
+        """Show the model of last time, or the first that ships, once engine and library are there."""
+        if self._model is not None or self.trajectory is None or not self._scan_over:
+            return
         last = str(self._settings.value("model", ""))
-        shipped = [path for path, found in self._found.items() if found.section == "shipped"]
-        path = last if last in self._found else next(iter(shipped), "")
+        sound = {path: found.section for path, found in self._found.items() if found.header is not None}
+        shipped = [path for path, section in sound.items() if section == "shipped"]
+        path = last if last in sound else next(iter(shipped), "")
         if path:
             self.library.select(path)
             self.choose_model(path)
@@ -424,8 +448,8 @@ class MainWindow(QMainWindow):
         self._restore_config(panel)
         self._nav["Train"].setEnabled(True)
         self.actions_by_name["start"].setEnabled(True)
-        if self._settings.value("workspace") in WORKSPACES and not self._waiting:
-            self.show_workspace(str(self._settings.value("workspace")))
+        if self._workspace in WORKSPACES:
+            self.show_workspace(self._workspace)
 
     def _connect_sampling(self, trajectory: TrajectoryPanel) -> None:
         sampling = self._lanes["sample"]
@@ -624,7 +648,8 @@ class MainWindow(QMainWindow):
             lane.close()
         for errand in list(self._errands):
             errand.wait()
-        self._clock.stop()
+        for timer in self.findChildren(QTimer):
+            timer.stop()
         super().closeEvent(event)
 
     def _confirm_close(self) -> bool:

@@ -33,7 +33,7 @@ class RunKnobs(Knobbed):
 
     steps: int = knob(3000, help="Training steps; the rate falls to 0 over them.", low=1, high=100_000_000, log=True)
     batch: int = knob(
-        32, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True
+        64, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True
     )
     seed: int = knob(0, help="Everything random follows from it.", low=0, high=2**31 - 1)
     warmup: int = knob(

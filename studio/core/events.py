@@ -7,7 +7,7 @@ All are frozen and hold no tensors, only numbers, text and read-only arrays, so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -162,3 +162,19 @@ def freeze(array: np.ndarray) -> np.ndarray:
     """The array, marked read-only, as messages carry it."""
     array.flags.writeable = False
     return array
+
+
+def merge(older: Progress, newer: Progress, most: int) -> Progress:
+    """One message for two in a row; where they hold more than ``most`` steps together, every second one is left out."""
+    steps = np.concatenate([older.steps, newer.steps])
+    losses = np.concatenate([older.losses, newer.losses])
+    if len(steps) > most:
+        steps, losses = steps[::2].copy(), losses[::2].copy()
+    return replace(
+        newer,
+        steps=freeze(steps),
+        losses=freeze(losses),
+        scalars=dict(older.scalars) | dict(newer.scalars),
+        level_loss=older.level_loss if newer.level_loss is None else newer.level_loss,
+        level_edges=older.level_edges if newer.level_edges is None else newer.level_edges,
+    )

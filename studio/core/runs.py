@@ -20,6 +20,9 @@ from studio.core import events
 from studio.core.files import write_text
 
 _LOGGED = (events.Progress, events.HeldOut, events.Saved, events.Warned, events.Failed, events.Finished)
+SECONDS = 1.0
+MOST_STEPS = 60
+"""Steps that one line of progress keeps; more are thinned."""
 
 
 class Run:
@@ -54,12 +57,6 @@ class Run:
         self.samples.mkdir(parents=True, exist_ok=True)
         write_text(self.config, config)
 
-    def log(self, event: events.Event) -> None:
-        """Append a message to ``events.jsonl``, if it is of a kind that is kept."""
-        if isinstance(event, _LOGGED):
-            with open(self.messages, "a", encoding="utf-8") as file:
-                file.write(json.dumps(_to_plain(event)) + "\n")
-
     def read(self) -> Iterator[events.Event]:
         """The messages so far. A line that is cut short or unknown is passed over."""
         if not self.messages.is_file():
@@ -69,6 +66,38 @@ class Run:
                 event = _from_plain(line)
                 if event is not None:
                     yield event
+
+
+class RunLog:
+    """Writes a run's messages as they come, training progress once a second, so that a day's log stays small."""
+
+    def __init__(self, run: Run) -> None:
+        self._path = run.messages
+        self._waiting: events.Progress | None = None
+        self._since = time.monotonic()
+
+    def write(self, event: events.Event) -> None:
+        """Append a message, if it is of a kind that is kept; progress waits until a second's worth has come."""
+        if not isinstance(event, _LOGGED):
+            return
+        if isinstance(event, events.Progress):
+            self._waiting = event if self._waiting is None else events.merge(self._waiting, event, MOST_STEPS)
+            if time.monotonic() - self._since >= SECONDS:
+                self.flush()
+            return
+        self.flush()
+        self._append(event)
+
+    def flush(self) -> None:
+        """Write the progress that waits."""
+        if self._waiting is not None:
+            self._append(self._waiting)
+            self._waiting = None
+        self._since = time.monotonic()
+
+    def _append(self, event: events.Event) -> None:
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(_to_plain(event)) + "\n")
 
 
 def _to_plain(event: events.Event) -> dict[str, Any]:

