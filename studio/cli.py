@@ -109,7 +109,10 @@ def _train(words: list[str]) -> int:
         base = load_toml(file) if file else presets()[chosen.preset]
     tables: dict[str, Any] = base.to_dict()
     parser = argparse.ArgumentParser(
-        prog="denoising-studio train", parents=[first], description="Train a model into a run folder."
+        prog="denoising-studio train",
+        usage="denoising-studio train [CONFIG.toml] [--preset NAME] [--steps N] [--network.width N] [...]",
+        parents=[first],
+        description="Train a model into a run folder.",
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG.toml", help="a configuration; flags change what it says")
     owners: dict[str, tuple[str, str]] = {}
@@ -193,7 +196,10 @@ def _sample(words: list[str]) -> int:
     first.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes")
     chosen, _ = first.parse_known_args([word for word in words if word not in ("-h", "--help")])
     parser = argparse.ArgumentParser(
-        prog="denoising-studio sample", parents=[first], description="Draw samples from a model."
+        prog="denoising-studio sample",
+        usage="denoising-studio sample MODEL [--sampler NAME] [--steps N] [--out FILE] [...]",
+        parents=[first],
+        description="Draw samples from a model.",
     )
     parser.add_argument("model", type=Path, help="checkpoint, run folder, or the name of a model that ships")
     owners: dict[str, tuple[str, str]] = {}

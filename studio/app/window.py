@@ -373,6 +373,8 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self._load)
 
     def _load(self) -> None:
+        if self._closing:
+            return
         self._errand(_load_engine, self._engine_loaded)
 
         def scan() -> list[catalog.Found]:

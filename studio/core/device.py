@@ -26,7 +26,10 @@ def describe(device: torch.device) -> str:
     """The device in words, for the top bar: "CPU · 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return "Apple GPU" if device.type == "mps" else f"CPU · {torch.get_num_threads()} threads"
+    if device.type == "mps":
+        return "Apple GPU"
+    threads = torch.get_num_threads()
+    return f"CPU · {threads} thread{'' if threads == 1 else 's'}"
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager:
