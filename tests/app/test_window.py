@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import os
@@ -19,13 +20,14 @@ import pytest
 import safetensors.numpy
 import shiboken6
 import torch
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QTimer, QUrl
+from PySide6.QtCore import QKeyCombination, QMimeData, QPoint, QPointF, QSettings, Qt, QTimer, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice, LabeledSlider
+from studio.app.forms import KnobForm
 from studio.app.main import application
 from studio.app.panels.schedule import SchedulePanel
 from studio.app.panels.train import TrainPanel
@@ -51,7 +53,7 @@ Open = Callable[..., MainWindow]
 
 def train(config: TrainConfig, folder: Path) -> Run:
     run = Run(folder)
-    assert [event for event in drive(TrainJob(config, run), Control())][-1].outcome == "done"  # type: ignore[union-attr]
+    assert list(drive(TrainJob(config, run), Control()))[-1].outcome == "done"  # type: ignore[union-attr]
     return run
 
 
@@ -132,7 +134,7 @@ def click(window: QWidget, text: str) -> None:
 
 
 def control(owner: QWidget, name: str, kind: type) -> Any:
-    found = [item for item in owner.findChildren(kind, name) if item.isVisibleTo(owner)]
+    found: list[Any] = [item for item in owner.findChildren(kind, name) if item.isVisibleTo(owner)]
     assert len(found) == 1, (name, found)
     return found[0]
 
@@ -153,16 +155,18 @@ def retype(where: QLineEdit | LabeledSlider, text: str) -> None:
     QTest.keyClick(edit, Qt.Key.Key_Return)
 
 
-def reveal(qtbot: QtBot, panel: TrainPanel, name: str) -> QLineEdit:
+def reveal(panel: TrainPanel, name: str) -> QLineEdit:
     """The text field of an advanced setting, after a click on More where it hides."""
     (edit,) = panel.settings.findChildren(QLineEdit, name)
-    form = edit.parentWidget().parentWidget().parentWidget()  # type: ignore[union-attr]
+    form: Any = edit
+    while not isinstance(form, KnobForm):
+        form = form.parentWidget()
     if not edit.isVisibleTo(form):
-        QTest.mouseClick(form.more, Qt.MouseButton.LeftButton)  # type: ignore[union-attr]
+        QTest.mouseClick(form.more, Qt.MouseButton.LeftButton)
     return edit
 
 
-def small_training(qtbot: QtBot, window: MainWindow, steps: int, **more: str) -> None:
+def small_training(window: MainWindow, steps: int, **more: str) -> None:
     """Make the form's training tiny, through its own widgets."""
     assert window.train is not None
     settings = window.train.settings
@@ -170,7 +174,7 @@ def small_training(qtbot: QtBot, window: MainWindow, steps: int, **more: str) ->
     retype(control(settings, "batch", QLineEdit), "8")
     retype(control(settings, "steps", QLineEdit), str(steps))
     for name, text in more.items():
-        retype(reveal(qtbot, window.train, name), text)
+        retype(reveal(window.train, name), text)
 
 
 class Heard:
@@ -225,14 +229,12 @@ def answer(text: str, shown: list[str]) -> QTimer:
 
     def look() -> None:
         box = QApplication.activeModalWidget()
-        print("look", box)
         if isinstance(box, QMessageBox):
             shown.append(box.text())
             timer.stop()
             click(box, text)
 
     timer.timeout.connect(look)
-    print("armed")
     timer.start(20)
     return timer
 
@@ -242,7 +244,10 @@ def titles(window: MainWindow, section: str) -> list[str]:
 
 
 def press_key(window: MainWindow, keys: str) -> None:
-    combination = QKeySequence(keys)[0]
+    """Press keys where the focus is."""
+    window.activateWindow()  # a dialog may have been in front
+    QTest.qWaitForWindowActive(window)
+    combination: QKeyCombination = QKeySequence(keys)[0]  # type: ignore[index]
     QTest.keyClick(
         window.focusWidget() or window, Qt.Key(combination.key()), Qt.KeyboardModifier(combination.keyboardModifiers())
     )
@@ -316,7 +321,7 @@ class TestMainJob:
         panel = window.train
         assert panel is not None
         self.choose_data(qtbot, panel)
-        small_training(qtbot, window, 5000, preview_every="1")
+        small_training(window, 5000, preview_every="1")
         heard = Heard(window, "train")
         click(window, "Start")
         qtbot.waitUntil(lambda: bool(heard.of(events.Preview)), timeout=LONG)
@@ -428,7 +433,7 @@ class TestMainJob:
         assert window.train is not None
         click(window, "Train")
         pick(control(window.train.settings, "dataset", Choice), "Two moons")
-        small_training(qtbot, window, 600, preview_every="0")
+        small_training(window, 600, preview_every="0")
         heard = Heard(window, "train")
         press_key(window, "Ctrl+Return")
         qtbot.waitUntil(lambda: heard.steps > 5, timeout=LONG)
@@ -526,7 +531,7 @@ class TestFailingTrainings:
         if window.workspace() != "Train":
             click(window, "Train")
             pick(control(window.train.settings, "dataset", Choice), "Swiss roll")
-            small_training(qtbot, window, 40, preview_every="0")
+            small_training(window, 40, preview_every="0")
         heard = Heard(window, "train")
         click(window, "Start")
         qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
@@ -572,7 +577,7 @@ class TestClosing:
         assert window.train is not None
         click(window, "Train")
         pick(control(window.train.settings, "dataset", Choice), "Rings")
-        small_training(qtbot, window, 100_000, preview_every="0")
+        small_training(window, 100_000, preview_every="0")
         heard = Heard(window, "train")
         click(window, "Start")
         qtbot.waitUntil(lambda: heard.steps > 5, timeout=LONG)
@@ -627,7 +632,7 @@ class TestState:
         retype(control(first.trajectory.controls, "seed", QLineEdit), "11")
         click(first, "Train")
         assert first.train is not None
-        small_training(qtbot, first, 321)
+        small_training(first, 321)
         press_key(first, "Ctrl+2")
         press_key(first, "Ctrl+Alt+2")
         first.resize(first.minimumWidth(), 700)  # as large as the screen of these tests allows
@@ -687,7 +692,7 @@ class TestShortcuts:
         before = window.trajectory.spec().knobs.seed
         window.trajectory.setFocus()
         for keys in ("N", "F5", "Ctrl+R"):
-            sampled(qtbot, window, lambda keys=keys: press_key(window, keys))
+            sampled(qtbot, window, functools.partial(press_key, window, keys))
         assert window.trajectory.spec().knobs.seed != before
         shown: list[str] = []
         for keys in ("F1", "Shift+F1"):
@@ -696,6 +701,14 @@ class TestShortcuts:
             assert not timer.isActive()
         assert "Start training" in shown[0]
         assert "MIT" in shown[1]
+
+    @pytest.mark.xfail(strict=True, reason="the shortcuts of the trajectory reach only as far as its own panel")
+    def test_sample_again_works_from_the_library_too(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window()
+        window.library.list.setFocus()
+        heard = Heard(window, "sample")
+        press_key(window, "F5")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=2000)
 
     def test_every_shortcut_is_in_the_list(self, open_window: Open) -> None:
         window = open_window()
@@ -779,16 +792,22 @@ def every_message(job_id: int = 0) -> list[events.Event]:
         events.Paused(paused=False, job_id=job_id),
         events.Warned(summary="The disk is full.", job_id=job_id),
         events.Failed(summary="It went wrong.", details="Traceback", job_id=job_id),
-        *[events.Finished(outcome=how, job_id=job_id) for how in ("done", "stopped", "failed")],  # type: ignore[arg-type]
+        events.Finished(outcome="done", job_id=job_id),
+        events.Finished(outcome="stopped", job_id=job_id),
+        events.Finished(outcome="failed", job_id=job_id),
     ]
 
 
-def kinds(base: type = events.Event) -> set[type]:
-    return {base, *(kind for child in base.__subclasses__() for kind in kinds(child))}
+def kinds(base: type[events.Event] = events.Event) -> list[type[events.Event]]:
+    """Every kind of message there is."""
+    found = [base]
+    for child in base.__subclasses__():
+        found += kinds(child)
+    return found
 
 
 class TestMessages:
-    @pytest.mark.parametrize("kind", sorted(kinds(), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+    @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
     def test_each_kind_of_message_has_samples_here(self, kind: type) -> None:
         assert [event for event in every_message() if type(event) is kind]
 
