@@ -1,6 +1,5 @@
 """Forms and controls under real clicks and keys: what is typed is taken, or refused in the knob's words."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -11,7 +10,6 @@ from PySide6.QtGui import QGuiApplication, QWheelEvent
 from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
-from studio.app import theme
 from studio.app.controls import (
     Banner,
     Choice,
@@ -41,13 +39,6 @@ class Method(Knobbed):
     seed: int | None = knob(None, help="Seed of the noise.", low=0)
     dropout: float = knob(0.1, help="Share of labels dropped.", low=0, high=1, advanced=True)
     ema: float = knob(0.9995, help="Share of the old weights kept.", low=0, high=1, advanced=True)
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 @pytest.fixture

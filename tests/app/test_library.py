@@ -1,6 +1,5 @@
 """The library under real clicks, keys and drops."""
 
-from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import QBuffer, QIODevice, QMimeData, QPoint, QPointF, Qt, QUrl
@@ -27,13 +26,6 @@ ENTRIES = [
     Entry("/runs/mine", "mine", ("DDPM · step 200", "training now"), png(0), "trained", state="training"),
     Entry("/else/broken", "broken", ("not a checkpoint",), None, "opened", state="bad"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 @pytest.fixture

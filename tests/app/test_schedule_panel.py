@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
+from PySide6.QtWidgets import QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from studio.app import theme
@@ -45,13 +44,6 @@ MESSAGES: list[events.Event] = [
     events.Failed(summary="it failed"),
     events.Finished(outcome="failed"),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,13 +14,6 @@ from pytestqt.qtbot import QtBot
 
 from studio.app import theme
 from studio.app.controls import Chip, Panel
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 def middle(widget: QWidget) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from studio.app import theme
 from studio.app.controls import Choice
 from studio.app.panels.train import MOST_PREVIEWS, Smoother, TrainPanel
 from studio.app.words import duration
@@ -28,13 +26,6 @@ from studio.core.recipes.denoising import Denoising
 
 EDGES = np.linspace(-10, 10, 26, dtype=np.float32)
 DIGITS = np.zeros((20, 1, 28, 28), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 @pytest.fixture

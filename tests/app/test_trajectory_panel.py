@@ -1,7 +1,6 @@
 """The trajectory workspace under real clicks and keys: what it asks for, and what it shows of every message."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
-from studio.app import theme
 from studio.app.controls import Choice, LabeledSlider
 from studio.app.panels.trajectory import TrajectoryPanel
 from studio.app.panels.trajectory_formula import update_rule
@@ -29,13 +27,6 @@ from studio.core.schedules import Cosine, Linear
 from studio.session.jobs import Interpolation, SampleJob
 
 DIGITS = tuple("0123456789")
-
-
-@pytest.fixture(autouse=True)
-def installed(qapp: QApplication) -> Iterator[None]:
-    theme.install(qapp, "light")
-    yield
-    theme.set_scheme("system")
 
 
 @pytest.fixture
