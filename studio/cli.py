@@ -31,7 +31,7 @@ _HEADLESS = "train, sample or inspect"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 failed, 2 for wrong words."""
+    """Run the command; returns the exit status: 0 done, 1 failed, 2 for wrong words, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     commands: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _sample, "inspect": _inspect}
     try:
@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(explain(error, Path(error.filename or "The file")))
     except ValueError as error:
         return _complain(str(error))
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130  # as shells count it: 128 and the number of the signal
 
 
 def _complain(message: str) -> int:

@@ -527,7 +527,7 @@ class MainWindow(QMainWindow):
             case events.Paused() if event.paused:
                 self.activity.set("Training paused", "warn")
             case events.Status():
-                self.status.setText(event.text)
+                self.activity.set(event.text, "good")  # until the first step
             case events.Saved():
                 self.status.setText(f"Saved at step {event.step:,} · {event.path}")
                 path = Path(event.path)
@@ -559,7 +559,7 @@ class MainWindow(QMainWindow):
             case events.Frame() if event.index == event.total:
                 items = "images" if event.x.ndim == 4 else "points"
                 self.status.setText(
-                    f"{len(event.x)} {items} · {event.nfe} network calls · {event.seconds:.1f} s · "
+                    f"{len(event.x):,} {items} · {event.nfe} network calls · {event.seconds:.1f} s · "
                     "the same for this seed at any number"
                 )
 

@@ -27,12 +27,12 @@ from studio.core.schedules import NoiseSchedule
 class SampleKnobs(Knobbed):
     """What every sampler has in common."""
 
-    steps: int = knob(20, help="Levels to visit.", label="Steps", symbol="N", low=1, high=10000, log=True)
+    steps: int = knob(12, help="Levels to visit.", label="Steps", symbol="N", low=1, high=10000, log=True)
     seed: int = knob(0, help="The pictures follow from it, at any batch size.", low=0, high=2**31 - 1)
     count: int = knob(36, help="How many to sample.", label="Images", symbol="B", low=1, high=100_000, log=True)
     label: str = knob("each", help='Class to sample: its name or number, "each" in turn, or "none".', symbol="y")
     guidance: float = knob(
-        0.0,
+        0.3,
         help="Pull towards the class: 0 is the plain model; each step then costs two evaluations.",
         symbol="w",
         low=0.0,

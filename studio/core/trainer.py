@@ -197,7 +197,7 @@ class Trainer:
     def _look(self, control: TrainControl) -> Iterator[events.Event | None]:
         """Samples of the average at a fixed seed, and its loss on held-out data."""
         count = 1024 if len(self.facts.shape) == 1 else 30
-        spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0))
+        spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0, guidance=0.0))
         x = None
         for step in sample(self._subject(), spec, self.device):
             if control.stopping and self._samples is not None:
