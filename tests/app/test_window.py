@@ -124,7 +124,8 @@ def leave(qtbot: QtBot, window: MainWindow) -> None:
 
 
 def button(window: QWidget, text: str) -> QPushButton:
-    found = [item for item in window.findChildren(QPushButton) if item.text() == text and item.isVisible()]
+    children: list[Any] = window.findChildren(QPushButton)
+    found = [item for item in children if item.text() == text and item.isVisible()]
     assert len(found) == 1, (text, found)
     return found[0]
 
@@ -134,7 +135,8 @@ def click(window: QWidget, text: str) -> None:
 
 
 def control(owner: QWidget, name: str, kind: type) -> Any:
-    found: list[Any] = [item for item in owner.findChildren(kind, name) if item.isVisibleTo(owner)]
+    children: list[Any] = owner.findChildren(kind, name)
+    found = [item for item in children if item.isVisibleTo(owner)]
     assert len(found) == 1, (name, found)
     return found[0]
 
@@ -433,17 +435,17 @@ class TestMainJob:
         assert window.train is not None
         click(window, "Train")
         pick(control(window.train.settings, "dataset", Choice), "Two moons")
-        small_training(window, 600, preview_every="0")
+        small_training(window, 300, preview_every="0")
         heard = Heard(window, "train")
         press_key(window, "Ctrl+Return")
         qtbot.waitUntil(lambda: heard.steps > 5, timeout=LONG)
         press_key(window, "Ctrl+Shift+X")
         qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
-        assert 5 < heard.steps < 600
+        assert 5 < heard.steps < 300
         press_key(window, "Ctrl+Shift+R")
         qtbot.waitUntil(lambda: len(heard.of(events.Finished)) == 2 and heard.idle, timeout=LONG)
         assert heard.of(events.Finished)[-1].outcome == "done"
-        assert heard.steps == 600, "each step is taken once"
+        assert heard.steps == 300, "each step is taken once"
         assert titles(window, "trained") == ["Two moons"]
 
 

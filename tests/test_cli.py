@@ -1,0 +1,340 @@
+"""The command line in this process: training, sampling and inspecting for real, and every refusal in plain words."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from studio.cli import main
+from studio.core import events, resources
+from studio.core.checkpoints.header import read_header
+from studio.core.config import PARTS, RunKnobs, load_toml
+from studio.core.knobs import build, knobs_of
+from studio.core.registry import find, methods
+from studio.core.runs import Run
+from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.session.control import Control
+from studio.session.jobs import SampleJob, drive
+
+TINY = ["--preset", "swiss-roll", "--batch", "16", "--preview-every", "0", "--device", "cpu"]
+TINY += ["--network.width", "16", "--network.blocks", "1", "--data.num-points", "500"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A swiss roll trained on the command line for 30 steps."""
+    made = Run(tmp_path_factory.mktemp("cli") / "run")
+    assert main(["train", *TINY, "--steps", "30", "--out", str(made.folder)]) == 0
+    return made
+
+
+def errors(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def usage(words: list[str]) -> int:
+    """Run words that argparse itself ends; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+class TestTrain:
+    def test_it_writes_a_run_folder_as_the_window_does(self, run: Run) -> None:
+        header = read_header(run.model)
+        assert (header.step, header.title, header.family) == (30, "Swiss roll", "DDPM")
+        assert load_toml(run.config).run.batch == 16
+        assert load_toml(run.config).network == find("network", "mlp")(width=16, blocks=1)
+        told = [event.steps for event in run.read() if isinstance(event, events.Progress)]
+        assert np.concatenate(told).tolist() == list(range(30))
+
+    def test_it_says_what_it_does(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        folder = tmp_path / "run"
+        assert main(["train", *TINY, "--steps", "3", "--out", str(folder), "--title", "Mine"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("Mine: Swiss roll, ")
+        assert str(folder) in out
+        assert "step 3: saved" in out
+        assert "done after" in out
+        assert read_header(Run(folder).model).title == "Mine"
+
+    def test_a_run_without_a_name_goes_to_the_folder_of_runs(self, studio_home: Path) -> None:
+        assert main(["train", *TINY, "--steps", "2"]) == 0
+        (folder,) = (studio_home / "runs").iterdir()
+        assert folder.name.endswith("swiss-roll")
+        assert Run(folder).model.is_file()
+
+    def test_a_configuration_file_with_flags_that_change_it(self, run: Run, tmp_path: Path) -> None:
+        out = tmp_path / "again"
+        assert main(["train", str(run.config), "--steps", "4", "--out", str(out), "--recipe.num-steps", "200"]) == 0
+        config = load_toml(Run(out).config)
+        assert (config.run.steps, config.run.batch, config.recipe.schedule.length) == (4, 16, 200)
+
+    def test_other_methods_bring_their_own_flags(self, tmp_path: Path) -> None:
+        out = tmp_path / "muon"
+        words = ["--optimizer", "muon", "--optimizer.adam-rate", "0.01", "--data", "two-moons", "--steps", "2"]
+        flags = [word for word in TINY if not word.startswith("--data.") and word != "500"]
+        known = methods("dataset")
+        name = next(name for name in known if "moons" in name)
+        words[words.index("two-moons")] = name
+        assert main(["train", *flags, *words, "--out", str(out)]) == 0
+        config = load_toml(Run(out).config)
+        assert config.optimizer == find("optimizer", "muon")(adam_rate=0.01)
+        assert config.data == find("dataset", name)()
+
+    def test_resuming_goes_on_to_the_planned_end(self, tmp_path: Path) -> None:
+        """An interrupted run, continued, has the weights of one that was never interrupted."""
+        whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
+        words = ["train", *TINY, "--steps", "40"]
+        assert main([*words, "--out", str(whole.folder)]) == 0
+        from studio.session.jobs import TrainJob
+
+        control = Control()
+        for event in drive(TrainJob(load_toml(whole.config), parts), control):
+            if isinstance(event, events.Progress):
+                control.stop()
+        assert 0 < read_header(parts.model).step < 40
+        assert main(["train", "--resume", str(parts.folder)]) == 0
+        assert read_header(parts.model).step == 40
+        from safetensors.torch import load_file
+
+        one, other = load_file(whole.model), load_file(parts.model)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestSample:
+    def draw(self, run: Run, out: Path, *words: str) -> np.ndarray:
+        assert main(["sample", str(run.folder), "--count", "7", "--steps", "5", "--out", str(out), *words]) == 0
+        with np.load(out) as table:
+            return table["samples"]
+
+    @pytest.mark.parametrize("sampler", ["--sampler ddim --sampler.eta 0.7", "--sampler ancestral"])
+    def test_the_batch_changes_speed_not_pictures(self, run: Run, tmp_path: Path, sampler: str) -> None:
+        words = (*sampler.split(), "--seed", "3")
+        one = self.draw(run, tmp_path / "one.npz", "--batch", "1", *words)
+        many = self.draw(run, tmp_path / "many.npz", "--batch", "64", *words)
+        assert one.shape == (7, 2)
+        np.testing.assert_allclose(one, many, atol=1e-5)
+        other = self.draw(run, tmp_path / "other.npz", *sampler.split(), "--seed", "4")
+        assert np.abs(one - other).max() > 0.1
+
+    def test_the_window_gives_the_same(self, run: Run, tmp_path: Path) -> None:
+        drawn = self.draw(run, tmp_path / "one.npz", "--sampler.eta", "0.5", "--grid", "uniform", "--device", "cpu")
+        spec = SampleSpec(
+            sampler=find("sampler", "ddim")(eta=0.5),
+            grid=build(find("grid", "uniform"), {}),
+            knobs=SampleKnobs(count=7, steps=5),
+        )
+        frames = [e for e in drive(SampleJob(run.model, spec, "cpu"), Control()) if isinstance(e, events.Frame)]
+        np.testing.assert_allclose(drawn, frames[-1].x, atol=1e-6)
+
+    def test_a_picture(self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "new" / "roll.png"
+        assert main(["sample", str(run.model), "--count", "50", "--steps", "3", "--out", str(out)]) == 0
+        assert "50 samples, 3 network calls each" in capsys.readouterr().out
+        with Image.open(out) as picture:
+            assert min(picture.size) > 50
+
+    def test_a_model_that_ships_goes_by_its_name(self, tmp_path: Path) -> None:
+        name = min(resources.shipped_checkpoints().glob("mnist*.safetensors")).stem
+        out = tmp_path / "digits.png"
+        assert main(["sample", name, "--count", "2", "--steps", "2", "--label", "3", "--out", str(out)]) == 0
+        assert out.is_file()
+
+
+class TestInspect:
+    def test_it_says_what_a_run_holds(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["inspect", str(run.folder)]) == 0
+        out = capsys.readouterr().out
+        for words in ("Swiss roll", "DDPM", "mlp, width 16", "30 steps", str(run.model)):
+            assert words in out
+
+    def test_as_json(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["inspect", str(run.model), "--json"]) == 0
+        table = json.loads(capsys.readouterr().out)
+        assert table["step"] == 30
+        assert table["network"] == {"name": "mlp", "width": 16, "blocks": 1}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("train --preset kittens", "kittens"),
+            ("train --steps many", "a whole number"),
+            ("train --steps 0", "steps = '0' is not possible"),
+            ("train --batch -4", "from 1 to 65536"),
+            ("train --recipe.clip-norm nan", "a number"),
+            ("train --no-such-knob 1", "--no-such-knob"),
+            ("train notes.txt", "must end in .toml"),
+            ("sample", "model"),
+            ("sample x --sampler magic", "magic"),
+            ("sample x --sampler.eta 2", "from 0 to 1"),
+        ],
+    )
+    def test_wrong_words_end_with_2(self, words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert usage(words.split()) == 2
+        assert said in errors(capsys)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("inspect gone.safetensors", "gone.safetensors is not there"),
+            ("sample gone.safetensors", "gone.safetensors is not there"),
+            ("inspect notes.txt", "notes.txt is no checkpoint"),
+            ("sample notes.txt", "notes.txt is no checkpoint"),
+            ("inspect .", "no run folder"),
+            ("train gone.toml", "gone.toml cannot be read"),
+            ("train bad.toml", "bad.toml: "),
+            ("train --resume gone", "gone"),
+            ("train --preset swiss-roll --network unet", "for image data"),
+            ("sample RUN --count 0", "count"),
+            ("sample RUN --label 3", "knows no classes"),
+            ("sample RUN --out roll.jpg", ".png or .npz"),
+            ("sample RUN --batch 0", "at least 1"),
+            ("sample RUN --out notes.txt/roll.png", "notes.txt"),
+        ],
+    )
+    def test_what_cannot_be_done_is_said_and_ends_in_failure(
+        self,
+        words: str,
+        said: str,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "notes.txt").write_text("Buy milk and eggs.")
+        (tmp_path / "bad.toml").write_text("[run]\nsteps = 0\n")
+        try:
+            code = main(words.replace("RUN", str(run.folder)).split())
+        except SystemExit as ended:  # argparse knows of it already
+            code = ended.code  # type: ignore[assignment]
+        assert code in (1, 2)
+        text = errors(capsys)
+        assert said in text
+        assert "Traceback" not in text
+        assert "Errno" not in text
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name != "studio-home") == [
+            "bad.toml",
+            "notes.txt",
+        ]
+
+    def test_a_folder_that_holds_a_run_is_not_written_over(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        before = run.model.read_bytes()
+        assert main(["train", *TINY, "--steps", "2", "--out", str(run.folder)]) == 1
+        assert "--resume" in errors(capsys)
+        assert run.model.read_bytes() == before
+
+    def test_a_training_that_fails_ends_with_1(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "file").write_text("in the way")
+        assert main(["train", *TINY, "--steps", "2", "--out", str(tmp_path / "file" / "run")]) == 1
+        assert "Traceback" not in errors(capsys)
+
+
+class TestHelp:
+    def help(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+        assert usage([*words, "--help"]) == 0
+        return capsys.readouterr().out
+
+    def test_train_lists_every_knob(self, capsys: pytest.CaptureFixture[str]) -> None:
+        text = self.help(["train"], capsys)
+        config = {"data": "mnist", "recipe": "denoising", "network": "unet", "optimizer": "muon"}
+        assert config.keys() == PARTS.keys()
+        for part, name in config.items():
+            for knob in knobs_of(find(PARTS[part], name)):
+                assert f"--{part}.{knob.name.replace('_', '-')}" in text
+        for knob in knobs_of(RunKnobs):
+            assert f"--{knob.name.replace('_', '-')} " in text
+
+    @pytest.mark.parametrize("part", PARTS)
+    def test_train_lists_the_knobs_of_every_method(self, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+        for name, cls in methods(PARTS[part]).items():
+            text = self.help(["train", f"--{part}", name], capsys)
+            for knob in knobs_of(cls):
+                assert f"--{part}.{knob.name.replace('_', '-')}" in text
+
+    def test_sample_lists_every_knob(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for kind in ("sampler", "grid"):
+            for name, cls in methods(kind).items():
+                text = self.help(["sample", f"--{kind}", name], capsys)
+                for knob in (*knobs_of(cls), *knobs_of(SampleKnobs)):
+                    owner = f"{kind}." if knob in knobs_of(cls) else ""
+                    assert f"--{owner}{knob.name.replace('_', '-')}" in text
+
+    @pytest.mark.parametrize("words", [[], ["inspect"]])
+    def test_every_command_has_help(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert "denoising-studio" in self.help(words, capsys)
+
+
+class TestWindowless:
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there a display may be missing")
+    def test_without_a_display_it_names_the_headless_commands(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+            monkeypatch.delenv(name, raising=False)
+        assert main([]) == 1
+        text = errors(capsys)
+        assert "no display" in text
+        for command in ("train", "sample", "inspect"):
+            assert command in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is another thing there")
+class TestInterrupt:
+    # A shell without a terminal starts what it starts in the background deaf to Ctrl+C; so may these tests have been.
+    _SCRIPT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from studio.cli import main
+sys.exit(main())
+"""
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", self._SCRIPT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def interrupt(self, started: subprocess.Popen[str]) -> tuple[str, str]:
+        started.send_signal(signal.SIGINT)
+        try:
+            return started.communicate(timeout=60)
+        finally:
+            started.kill()
+
+    def test_ctrl_c_ends_a_training_in_good_order(self, tmp_path: Path) -> None:
+        run = Run(tmp_path / "run")
+        started = self.start("train", *TINY, "--steps", "1000000", "--out", str(run.folder))
+        deadline = time.monotonic() + 60
+        while not run.messages.is_file() and started.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        out, err = self.interrupt(started)
+        assert started.returncode == 0, err
+        assert "Stopping after this step" in err
+        assert "Traceback" not in err
+        assert "stopped after" in out
+        assert read_header(run.model).step > 0
+        assert run.resume.is_file()
+        assert not list(run.folder.rglob("*.part"))
+
+    def test_ctrl_c_ends_a_sampling_at_once(self, run: Run, tmp_path: Path) -> None:
+        out = tmp_path / "roll.npz"
+        started = self.start("sample", str(run.folder), "--count", "100000", "--steps", "1000", "--out", str(out))
+        time.sleep(1.5)
+        _, err = self.interrupt(started)
+        assert started.returncode == 130, err
+        assert "Traceback" not in err
+        assert list(tmp_path.glob("*.npz*")) == []
