@@ -11,10 +11,12 @@ Flags are made from the same knobs as the window's forms.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,17 +29,26 @@ if TYPE_CHECKING:
     from studio.core.knobs import Knob
     from studio.session.control import Control
 
-_HEADLESS = "train, sample or inspect"
+_HEADLESS = "Without a window, use denoising-studio train, sample or inspect; each has --help."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0 done, 1 failed, 2 for wrong words, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except BrokenPipeError:
+        return _leave_pipe()
+
+
+def _run(words: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {"train": _train, "sample": _sample, "inspect": _inspect}
     try:
         if words and words[0] in commands:
             return commands[words[0]](words[1:])
         return _window(words)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         from studio.core.files import explain
 
@@ -47,18 +58,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130  # as shells count it: 128 and the number of the signal
+    finally:
+        if sys.stdout is not None:  # a window started without a console has none
+            sys.stdout.flush()  # a reader that is gone shows here, not when Python ends
+
+
+def _leave_pipe() -> int:
+    """Nobody reads what is printed any more, as after ``| head``: end without a word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())  # what is still buffered goes there, else Python complains as it ends
+    os.close(nowhere)
+    return 141  # as shells count it: 128 and the number of SIGPIPE
 
 
 def _complain(message: str) -> int:
-    print(f"denoising-studio: {message}", file=sys.stderr)
+    _note(message)
     return 1
+
+
+def _note(message: str) -> None:
+    print(f"denoising-studio: {message}", file=sys.stderr)
 
 
 def _window(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="denoising-studio",
         description="Train denoising diffusion models, watch them learn, look inside every step.",
-        epilog="Without a window: denoising-studio train, sample or inspect, each with --help.",
+        epilog=_HEADLESS,
+        allow_abbrev=False,
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="checkpoint or run folder to open")
     parser.add_argument("--version", action="version", version=studio.__version__)
@@ -71,15 +99,16 @@ def _window(words: list[str]) -> int:
         for path in desktop.install() if options.install_desktop else desktop.uninstall():
             print(path)
         return 0
-    if sys.platform.startswith("linux") and not any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
-    ):
-        return _complain(
-            "there is no display for the window (neither DISPLAY nor WAYLAND_DISPLAY is set). "
-            f"Without a window, use denoising-studio {_HEADLESS}; each has --help."
-        )
-    from studio.app.main import run
+    from studio.display import why_no_window
 
+    if reason := why_no_window():
+        return _complain(f"{reason}. {_HEADLESS}")
+    try:
+        from studio.app.main import run
+    except ImportError as error:
+        if not (error.name or "").startswith(("PySide6", "shiboken6")):
+            raise
+        return _complain(f"the window cannot be loaded ({error}). {_HEADLESS}")
     return run(options.paths)
 
 
@@ -87,35 +116,23 @@ def _window(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from studio.core.config import PARTS, RunKnobs, TrainConfig, load_toml
+    from studio.core.config import PARTS, RunKnobs, TrainConfig
     from studio.core.knobs import knobs_of
-    from studio.core.presets import DEFAULT, presets
-    from studio.core.registry import find, methods
+    from studio.core.registry import find
     from studio.core.resources import runs
     from studio.core.runs import Run
     from studio.session.jobs import TrainJob
 
-    first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("--preset", choices=presets(), default=DEFAULT, help="starting point without a config.toml")
-    first.add_argument("--resume", type=Path, metavar="RUN", help="continue the training in a run folder")
-    first.add_argument("--out", type=Path, metavar="FOLDER", help="run folder to make (default: a new one by time)")
-    first.add_argument("--title", help="name of the model in the library")
-    for part, kind in PARTS.items():
-        first.add_argument(f"--{part}", choices=methods(kind), help=f"which {kind}")
-    # Which knobs there are depends on the methods chosen, so those are read first. The file is told by its ending: at
-    # this point the values of knobs still look like arguments.
-    chosen, _ = first.parse_known_args([word for word in words if word not in ("-h", "--help")])
-    file = next((Path(word) for word in words if word.endswith(".toml")), None)
-    if chosen.resume is not None:
-        base = load_toml(Run(chosen.resume).config)
-    else:
-        base = load_toml(file) if file else presets()[chosen.preset]
-    tables: dict[str, Any] = base.to_dict()
+    first = _train_starts()
+    # Which knobs there are depends on the methods chosen, so those are read first.
+    chosen, rest = first.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    tables = _starting_point(first, chosen, next((word for word in _loose(rest) if word.endswith(".toml")), None))
     parser = argparse.ArgumentParser(
-        prog="denoising-studio train",
-        usage="denoising-studio train [CONFIG.toml] [--preset NAME] [--steps N] [--network.width N] [...]",
+        prog=first.prog,
+        usage=first.usage,
         parents=[first],
         description="Train a model into a run folder.",
+        allow_abbrev=False,
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG.toml", help="a configuration; flags change what it says")
     owners: dict[str, tuple[str, str]] = {}
@@ -142,6 +159,64 @@ def _train(words: list[str]) -> int:
             raise ValueError(f"{run.folder} holds a run already. Continue it with --resume, or choose another folder.")
     print(f"{config.title}: {config.data.title}, {config.recipe.title}, {config.network.title} -> {run.folder}")
     return _drive(TrainJob(config, run, chosen.resume is not None), _TrainingLine())
+
+
+def _train_starts() -> argparse.ArgumentParser:
+    """The flags that are read first: where a training starts from and which methods it has."""
+    from studio.core.config import PARTS
+    from studio.core.presets import DEFAULT, presets
+    from studio.core.registry import methods
+
+    first = argparse.ArgumentParser(
+        prog="denoising-studio train",
+        usage="denoising-studio train [CONFIG.toml] [--preset NAME] [--steps N] [--network.width N] [...]",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    first.add_argument("--preset", choices=presets(), help=f"starting point without a config.toml (default: {DEFAULT})")
+    first.add_argument("--resume", type=Path, metavar="RUN", help="continue the training in a run folder")
+    first.add_argument("--out", type=Path, metavar="FOLDER", help="run folder to make (default: a new one by time)")
+    first.add_argument("--title", help="name of the model in the library")
+    for part, kind in PARTS.items():
+        first.add_argument(f"--{part}", choices=methods(kind), help=f"which {kind}")
+    return first
+
+
+def _loose(words: Sequence[str]) -> list[str]:
+    """The words that are no flags, nor the values that follow them; each flag takes one."""
+    found, follows = [], False
+    for word in words:
+        if not follows and not word.startswith("--"):
+            found.append(word)
+        follows = not follows and word.startswith("--") and word != "--" and "=" not in word
+    return found
+
+
+def _starting_point(first: argparse.ArgumentParser, chosen: argparse.Namespace, file: str | None) -> dict[str, Any]:
+    """The configuration that flags then change, as tables. Ends the program where words contradict each other."""
+    from studio.core.config import PARTS, load_toml
+    from studio.core.presets import DEFAULT, preset_for, presets
+    from studio.core.registry import find
+    from studio.core.runs import Run
+
+    if chosen.resume is not None:
+        idle = [f"--{name}" for name in ("preset", "out", *PARTS) if getattr(chosen, name) is not None]
+        if idle := idle + ([file] if file else []):
+            first.error(f"--resume continues a run with its own settings; leave out {', '.join(idle)}")
+        return load_toml(Run(chosen.resume).config).to_dict()
+    if file and chosen.preset:
+        first.error(f"--preset {chosen.preset} and {file} are two starting points; leave out one")
+    base = load_toml(Path(file)) if file else presets()[chosen.preset or DEFAULT]
+    tables = base.to_dict()
+    if chosen.data not in (None, tables["data"]["name"]):
+        # As in the window: other data brings its name and, where it is of another kind, what suits it.
+        data = find("dataset", chosen.data)()
+        if data.kind != base.data.kind:
+            kept = {name: tables["run"][name] for name in ("seed", "device")}
+            tables = preset_for(data).to_dict()
+            tables["run"] |= kept
+        tables |= {"title": data.title, "data": {"name": chosen.data}}
+    return tables
 
 
 class _Given:
@@ -191,7 +266,7 @@ def _sample(words: list[str]) -> int:
     from studio.core.registry import find, methods
     from studio.core.sampling import SampleKnobs
 
-    first = argparse.ArgumentParser(add_help=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--sampler", choices=methods("sampler"), default="ddim", help="which sampler")
     first.add_argument("--grid", choices=methods("grid"), default="log_snr", help="which levels it visits")
     first.add_argument("--out", type=Path, default=Path("samples.png"), help=".png for a picture, .npz for the numbers")
@@ -203,6 +278,7 @@ def _sample(words: list[str]) -> int:
         usage="denoising-studio sample MODEL [--sampler NAME] [--steps N] [--out FILE] [...]",
         parents=[first],
         description="Draw samples from a model.",
+        allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, help="checkpoint, run folder, or the name of a model that ships")
     owners: dict[str, tuple[str, str]] = {}
@@ -216,11 +292,29 @@ def _sample(words: list[str]) -> int:
     for flag, (part, name) in owners.items():
         if options[flag] is not None:
             values[part][name] = options[flag].value
+    given = values["knobs"]
+    if given.get("guidance") and given.get("label", "").strip().lower() == "none":
+        parser.error("--guidance pulls towards a class and has no effect with --label none; leave out one")
+    if "steps" in given and "grid.steps" in owners:
+        parser.error(f"--steps has no effect with --grid {chosen.grid}, whose levels --grid.steps names; leave it out")
     if options["batch"] < 1:
         raise ValueError(f"batch = {options['batch']} is not possible: it takes a whole number of at least 1.")
-    if options["out"].suffix not in (".png", ".npz"):
+    if options["out"].suffix.lower() not in (".png", ".npz"):
         raise ValueError(f"{options['out']} is not possible: the name must end in .png or .npz.")
+    _check_writable(options["out"])
     return _draw(options, values)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise OSError where the file could not be written later; its folder may have to be made. Leaves nothing."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or errno.EACCES), str(path)) from error
 
 
 def _draw(options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> int:
@@ -244,6 +338,10 @@ def _draw(options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> i
     device = choose(options["device"])
     model = load(_model_path(options["model"]), device)
     subject = subject_of(model)
+    if values["knobs"].get("guidance") and not subject.class_names:
+        _note("--guidance has no effect: this model knows no classes.")
+    if values["knobs"].get("clip") and not subject.is_image:
+        _note("--clip has no effect: this model makes points, not images.")
     bar, began, found = _Bar(), time.perf_counter(), []
     calls = 0
     for start in range(0, spec.knobs.count, options["batch"]):
@@ -256,7 +354,7 @@ def _draw(options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> i
     seconds = time.perf_counter() - began
     items = torch.cat(found)
     bar.close()
-    if options["out"].suffix == ".npz":
+    if options["out"].suffix.lower() == ".npz":
         with replacing(options["out"]) as part, open(part, "wb") as file:
             np.savez_compressed(file, samples=items.numpy())
     else:
@@ -281,7 +379,9 @@ def _model_path(path: Path) -> Path:
 
 def _inspect(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="denoising-studio inspect", description="Say what a checkpoint or a run folder holds."
+        prog="denoising-studio inspect",
+        description="Say what a checkpoint or a run folder holds.",
+        allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, help="checkpoint, run folder, or the name of a model that ships")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +21,13 @@ from PIL import Image
 from studio.cli import main
 from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
-from studio.core.config import PARTS, RunKnobs, load_toml
+from studio.core.config import PARTS, RunKnobs, TrainConfig, load_toml
 from studio.core.knobs import build, knobs_of
+from studio.core.presets import preset_for, presets
 from studio.core.registry import find, methods
 from studio.core.runs import Run
 from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.display import why_no_window
 from studio.session.control import Control
 from studio.session.jobs import SampleJob, drive
 
@@ -92,6 +98,36 @@ class TestTrain:
         assert config.optimizer == find("optimizer", "muon")(adam_rate=0.01)
         assert config.data == find("dataset", name)()
 
+    def config(self, folder: Path, *words: str) -> TrainConfig:
+        """What ``words`` train, told after a single step."""
+        small = ["--steps", "1", "--batch", "2", "--preview-every", "0", "--device", "cpu"]
+        assert main(["train", *words, *small, "--out", str(folder)]) == 0
+        return load_toml(Run(folder).config)
+
+    def test_other_data_brings_its_name_and_what_suits_its_kind(self, tmp_path: Path) -> None:
+        config = self.config(tmp_path / "run", "--data", "swiss_roll", "--seed", "7")
+        like = presets()["swiss-roll"]
+        assert config.title == "Swiss roll"
+        assert (config.data, config.recipe, config.network) == (like.data, like.recipe, like.network)
+        assert (config.optimizer, config.run.save_every, config.run.seed) == (like.optimizer, like.run.save_every, 7)
+
+    def test_other_data_of_the_same_kind_keeps_the_rest(self, tmp_path: Path) -> None:
+        words = ["--preset", "swiss-roll", "--network.width", "16", "--data", "rings", "--data.num-points", "500"]
+        config = self.config(tmp_path / "run", *words)
+        assert (config.title, config.network) == ("Rings", find("network", "mlp")(width=16))
+        assert config.data == find("dataset", "rings")(num_points=500)
+
+    def test_other_data_than_a_file_says_keeps_seed_and_device(self, tmp_path: Path) -> None:
+        file = tmp_path / "digits.toml"
+        file.write_text('title = "Mine"\n[data]\nname = "mnist"\n[run]\nseed = 9\ndevice = "cpu"\n')
+        config = self.config(tmp_path / "run", str(file), "--data", "two_moons", "--title", "Moons")
+        assert (config.title, config.run.seed, config.network.kind) == ("Moons", 9, "points")
+
+    def test_a_value_that_ends_in_toml_is_no_configuration(self, run: Run, tmp_path: Path) -> None:
+        assert self.config(tmp_path / "a", *TINY, "--title", "x.toml").title == "x.toml"
+        config = self.config(tmp_path / "b.toml", "--title=y.toml", "--recipe.level-mean", "-1.5", str(run.config))
+        assert (config.title, config.recipe.level_mean, config.data.title) == ("y.toml", -1.5, "Swiss roll")
+
     def test_resuming_goes_on_to_the_planned_end(self, tmp_path: Path) -> None:
         """An interrupted run, continued, has the weights of one that was never interrupted."""
         whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
@@ -146,6 +182,42 @@ class TestSample:
         with Image.open(out) as picture:
             assert min(picture.size) > 50
 
+    def test_the_ending_may_be_in_capitals(self, run: Run, tmp_path: Path) -> None:
+        for name, start in (("roll.PNG", b"\x89PNG"), ("roll.NPZ", b"PK")):
+            out = tmp_path / name
+            assert main(["sample", str(run.model), "--count", "2", "--steps", "2", "--out", str(out)]) == 0
+            assert out.read_bytes().startswith(start)
+
+    @pytest.mark.parametrize(("flag", "why"), [("--guidance 5", "no classes"), ("--clip true", "points"), ("", "")])
+    def test_a_flag_without_effect_on_this_model_says_so(
+        self, flag: str, why: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.draw(run, tmp_path / "roll.npz", *flag.split())
+        text = errors(capsys)
+        assert text.count("has no effect") == bool(flag)
+        assert why in text
+
+    def test_a_folder_that_cannot_be_written_is_refused_before_sampling(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def never(*_: object, **__: object) -> Iterator[None]:
+            raise AssertionError("sampled")
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied", "tmp1234")
+
+        (tmp_path / "folder.png").mkdir()
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setattr("studio.core.sampling.sample", never)
+        for out in ("folder.png", "file/roll.png"):
+            assert main(["sample", str(run.model), "--out", str(tmp_path / out)]) == 1
+            assert str(tmp_path / out) in errors(capsys)
+        monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # root may write everywhere
+        out = tmp_path / "new" / "roll.png"
+        assert main(["sample", str(run.model), "--out", str(out)]) == 1
+        assert str(out) in errors(capsys)
+        assert not out.parent.exists()
+
     def test_a_model_that_ships_goes_by_its_name(self, tmp_path: Path) -> None:
         name = min(resources.shipped_checkpoints().glob("mnist*.safetensors")).stem
         out = tmp_path / "digits.png"
@@ -174,11 +246,19 @@ class TestRefusals:
             ("train --preset kittens", "kittens"),
             ("train --steps many", "a whole number"),
             ("train --steps 0", "steps = '0' is not possible"),
-            ("train --batch -4", "from 1 to 65536"),
+            ("train --batch -4", "from 1 to 65,536"),
             ("train --recipe.clip-norm nan", "a number"),
             ("train --no-such-knob 1", "--no-such-knob"),
             ("train notes.txt", "must end in .toml"),
+            ("train --step 3", "unrecognized arguments: --step\n"),
+            ("train --pre digits", "unrecognized arguments: --pre\n"),
+            ("train --preset digits digits.toml", "leave out one"),
+            ("train --resume gone --data mnist --out there mine.toml", "leave out --out, --data, mine.toml"),
+            ("train --resume gone --preset digits", "leave out --preset"),
             ("sample", "model"),
+            ("sample x --samp ddim", "unrecognized arguments: --samp ddim"),
+            ("sample x --guidance 5 --label none", "no effect with --label none"),
+            ("sample x --steps 3 --grid exact", "no effect with --grid exact"),
             ("sample x --sampler magic", "magic"),
             ("sample x --sampler.eta 2", "from 0 to 1"),
         ],
@@ -244,6 +324,15 @@ class TestRefusals:
         assert "Traceback" not in errors(capsys)
 
 
+def test_every_data_set_has_a_starting_point() -> None:
+    for cls in methods("dataset").values():
+        data = cls()
+        config = preset_for(data)
+        assert (config.data, config.title) == (data, data.title)
+        own = [preset for preset in presets().values() if type(preset.data) is cls]
+        assert not own or (config.network, config.run) == (own[0].network, own[0].run)
+
+
 class TestHelp:
     def help(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         assert usage([*words, "--help"]) == 0
@@ -279,18 +368,78 @@ class TestHelp:
         assert "denoising-studio" in self.help(words, capsys)
 
 
+class _Broken(importlib.abc.MetaPathFinder):
+    """Stands in the way of the window's modules as a missing library does."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "studio.app.main":
+            raise ImportError("libEGL.so.1: cannot open shared object file", name="PySide6.QtGui")
+
+
 class TestWindowless:
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there a display may be missing")
+    @pytest.mark.parametrize(
+        ("environment", "said"),
+        [
+            ("", "neither DISPLAY nor WAYLAND_DISPLAY is set"),
+            ("DISPLAY=:7777", "DISPLAY is :7777"),
+            ("DISPLAY=:7777 WAYLAND_DISPLAY=gone", "WAYLAND_DISPLAY is gone"),
+            ("QT_QPA_PLATFORM=xcb", "DISPLAY is not set"),
+            ("QT_QPA_PLATFORM=wayland;xcb DISPLAY=:7777", "WAYLAND_DISPLAY is not set"),
+        ],
+    )
     def test_without_a_display_it_names_the_headless_commands(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, environment: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET", "QT_QPA_PLATFORM"):
             monkeypatch.delenv(name, raising=False)
+        for word in environment.split():
+            monkeypatch.setenv(*word.split("=", 1))
         assert main([]) == 1
         text = errors(capsys)
-        assert "no display" in text
+        # Where Qt's libraries are missing as well, that is what is said.
+        assert said in text or "a library for the window is missing" in text
         for command in ("train", "sample", "inspect"):
             assert command in text
+
+    @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs an X server")
+    def test_a_display_that_answers_is_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        reading, writing = os.pipe()
+        with subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL
+        ) as server:
+            os.close(writing)
+            with open(reading) as told:
+                display = f":{told.readline().strip()}"
+            monkeypatch.setenv("DISPLAY", display)
+            monkeypatch.setenv("WAYLAND_DISPLAY", "gone")
+            for platform in ("", "xcb"):
+                monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+                assert why_no_window() == ""
+            server.terminate()
+
+    def test_a_missing_library_of_qt_is_said_in_words(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.delitem(sys.modules, "studio.app.main", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
+        assert main([]) == 1
+        text = errors(capsys)
+        assert "libEGL.so.1" in text
+        assert "inspect" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break in another way there")
+@pytest.mark.parametrize("words", [["train", "--help"], ["inspect", "RUN"], ["train", *TINY, "--steps", "3"]])
+def test_a_reader_that_leaves_ends_it_quietly(words: list[str], run: Run) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [word.replace("RUN", str(run.folder)) for word in words]
+    command = [sys.executable, "-m", "studio", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # argparse passes over a help that cannot be printed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is another thing there")

@@ -51,7 +51,12 @@ class RunKnobs(Knobbed):
         advanced=True,
     )
     ema_exponent: float = knob(
-        10.0, help="Profile of the automatic average: larger forgets sooner.", low=1.0, high=100.0, advanced=True
+        10.0,
+        help="Profile of the automatic average: larger forgets sooner.",
+        label="EMA exponent",
+        low=1.0,
+        high=100.0,
+        advanced=True,
     )
     preview_every: float = knob(
         15.0, help="Seconds between sample previews; 0 makes none.", unit="s", low=0.0, high=3600.0, advanced=True
@@ -92,6 +97,8 @@ class TrainConfig:
         for name in tables:
             if name not in known:
                 raise ValueError(f"{name!r} is no part of a training configuration; there are {', '.join(known)}.")
+        if not isinstance(tables.get("run", {}), Mapping):
+            raise ValueError("run is no table: write its settings under [run].")
         parts = {part: method_from_dict(kind, tables[part]) for part, kind in PARTS.items() if part in tables}
         title = tables.get("title", parts["data"].title if "data" in parts else TrainConfig.title)
         return TrainConfig(title=str(title), run=build(RunKnobs, tables.get("run", {})), **parts)
@@ -104,19 +111,24 @@ def method_to_dict(kind: str, method: Any) -> dict[str, Any]:
 
 def method_from_dict(kind: str, table: Mapping[str, Any]) -> Any:
     """The registered method described by a table. Raises ValueError in plain words."""
-    if not isinstance(table, Mapping) or "name" not in table:
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
         raise ValueError(f'A {kind} needs a name, such as name = "...".')
     return build(find(kind, table["name"]), {key: value for key, value in table.items() if key != "name"})
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:
-    """Nested tables as TOML; None is left out. Strings, booleans and finite numbers look as in JSON."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
+    """Nested tables of plain values as TOML; None is left out."""
+    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
     for name, table in tables.items():
         if isinstance(table, Mapping):
             lines += ["", f"[{name}]"]
-            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # JSON and TOML write plain values alike, but TOML takes characters as they are and wants this one escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def load_toml(path: Path) -> TrainConfig:

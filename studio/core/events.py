@@ -22,10 +22,9 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Event):
-    """One line on what the job is doing now; ``fraction`` in [0, 1] where it is known."""
+    """One line on what the job is doing now."""
 
     text: str
-    fraction: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,12 @@ def freeze(array: np.ndarray) -> np.ndarray:
 
 
 def merge(older: Progress, newer: Progress, most: int) -> Progress:
-    """One message for two in a row; where they hold more than ``most`` steps together, every second one is left out."""
+    """One message for two in a row: means weighted by steps; of more than ``most`` steps every second is left out."""
+    share = len(newer.steps) / max(len(older.steps) + len(newer.steps), 1)
+    scalars = dict(older.scalars)
+    for name, value in newer.scalars.items():
+        before = older.scalars.get(name, value)
+        scalars[name] = value if name == "learning_rate" else before + share * (value - before)
     steps = np.concatenate([older.steps, newer.steps])
     losses = np.concatenate([older.losses, newer.losses])
     if len(steps) > most:
@@ -174,7 +178,7 @@ def merge(older: Progress, newer: Progress, most: int) -> Progress:
         newer,
         steps=freeze(steps),
         losses=freeze(losses),
-        scalars=dict(older.scalars) | dict(newer.scalars),
+        scalars=scalars,
         level_loss=older.level_loss if newer.level_loss is None else newer.level_loss,
         level_edges=older.level_edges if newer.level_edges is None else newer.level_edges,
     )

@@ -7,7 +7,6 @@ default, the range check, the command-line flag and the form in the window, so n
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,15 +48,16 @@ class Knob:
         if self.kind == "text":
             return "text"
         number = "a whole number" if self.kind == "int" else "a number"
+        style = ",.0f" if self.kind == "int" else "g"
         match self.low, self.high:
             case None, None:
                 return number
             case low, None:
-                return f"{number} of at least {low:g}"
+                return f"{number} of at least {low:{style}}"
             case None, high:
-                return f"{number} of at most {high:g}"
+                return f"{number} of at most {high:{style}}"
             case low, high:
-                return f"{number} from {low:g} to {high:g}"
+                return f"{number} from {low:{style}} to {high:{style}}"
         return number
 
     def check(self, value: object) -> Value:
@@ -74,7 +74,7 @@ class Knob:
                 if not isinstance(value, str) or (self.choices and value not in self.choices):
                     raise problem
                 return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e18 or value != value:
             raise problem
         if self.kind == "int" and value != int(value):
             raise problem

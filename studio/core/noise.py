@@ -26,7 +26,6 @@ class Stream(IntEnum):
     EPS = 2
     LEVEL = 3
     DROP = 4
-    CORNER = 5
 
 
 class Noise:

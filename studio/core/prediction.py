@@ -36,11 +36,6 @@ def from_x0(x: Tensor, level: Level, x0: Tensor, x0_var: Tensor | float | None =
     return Prediction(x0, (x - expand(level.alpha, x) * x0) / expand(level.sigma, x), x0_var)
 
 
-def from_eps(x: Tensor, level: Level, eps: Tensor) -> Prediction:
-    """The prediction whose noise is ``eps``: x0 = (x - sigma eps) / alpha, alpha > 0."""
-    return Prediction((x - expand(level.sigma, x) * eps) / expand(level.alpha, x), eps)
-
-
 class Coefficients(NamedTuple):
     """The network sees c_in * x; its output F means x0 = c_skip * x + c_out * F."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.base import DatasetSpec
 from studio.core.data.images import FashionMNIST
@@ -31,6 +33,14 @@ def presets() -> dict[str, TrainConfig]:
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
     }
+
+
+def preset_for(data: DatasetSpec) -> TrainConfig:
+    """A starting point for any data set, under its name: its own preset, or the first for data of its kind."""
+    known = presets().values()
+    own = (preset for preset in known if type(preset.data) is type(data))
+    like = next(own, None) or next(preset for preset in known if preset.data.kind == data.kind)
+    return replace(like, title=data.title, data=data)
 
 
 def _points(title: str, data: DatasetSpec) -> TrainConfig:

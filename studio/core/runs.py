@@ -7,7 +7,9 @@ continuation needs, and ``samples/`` the previews.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -19,14 +21,14 @@ import numpy as np
 from studio.core import events
 from studio.core.files import write_text
 
-_LOGGED = (events.Progress, events.HeldOut, events.Saved, events.Warned, events.Failed, events.Finished)
+_LOGGED = (events.Progress, events.HeldOut, events.Saved, events.Warned, events.Failed)
 SECONDS = 1.0
 MOST_STEPS = 60
 """Steps that one line of progress keeps; more are thinned."""
 
 
 class Run:
-    """A run folder. Making one touches nothing; :meth:`create` does."""
+    """A run folder, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,13 +41,19 @@ class Run:
 
     @staticmethod
     def new(parent: Path, name: str) -> Run:
-        """A run named by the time and ``name`` that does not exist yet, under ``parent``."""
-        words = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
+        """A new run under ``parent``, named by the time and ``name``; its empty folder is made. Raises OSError."""
+        words = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:60]
         stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{words or 'run'}"
         folder, number = parent / stem, 2
-        while folder.exists():
-            folder, number = parent / f"{stem}-{number}", number + 1
-        return Run(folder)
+        while True:
+            try:
+                # Making the folder claims the name: two windows may start a training in the same second.
+                folder.mkdir(parents=True)
+                return Run(folder)
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise
+                folder, number = parent / f"{stem}-{number}", number + 1
 
     @staticmethod
     def is_run(folder: Path) -> bool:
@@ -61,11 +69,23 @@ class Run:
         """The messages so far. A line that is cut short or unknown is passed over."""
         if not self.messages.is_file():
             return
-        with open(self.messages, encoding="utf-8") as file:
+        with open(self.messages, encoding="utf-8", errors="replace") as file:
             for line in file:
                 event = _from_plain(line)
                 if event is not None:
                     yield event
+
+    def cut_back(self, step: int) -> None:
+        """Forget messages of steps after ``step``, which a continuation will take again. Raises OSError."""
+        if not self.messages.is_file():
+            return
+        kept = [event for event in self.read() if getattr(event, "step", 0) <= step]
+        write_text(self.messages, "".join(json.dumps(_to_plain(event)) + "\n" for event in kept))
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder if nothing was ever put into it."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
 
 class RunLog:
@@ -105,7 +125,7 @@ def _to_plain(event: events.Event) -> dict[str, Any]:
     for item in fields(event):
         value = getattr(event, item.name)
         if isinstance(value, np.ndarray):
-            value = [None if np.isnan(number) else round(float(number), 6) for number in value]
+            value = [float(f"{number:.6g}") if math.isfinite(number) else None for number in value.tolist()]
         table[item.name] = value
     return table
 

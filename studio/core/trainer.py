@@ -17,7 +17,7 @@ from torch import Tensor
 from studio.core import device as devices
 from studio.core import events, pictures
 from studio.core.checkpoints import native, resume
-from studio.core.checkpoints.header import Header
+from studio.core.checkpoints.header import Header, read_header
 from studio.core.config import PARTS, TrainConfig, method_to_dict, to_toml
 from studio.core.data.base import Batches
 from studio.core.ema import EMA
@@ -36,6 +36,7 @@ PREVIEW_SHARE = 0.03
 HELD_OUT_COUNT = 256
 LEVEL_EDGES = events.freeze(np.linspace(-10.0, 10.0, 26, dtype=np.float32))
 _HELD_OUT_SEED = 2**40
+_MAY_CHANGE = {"steps", "preview_every", "save_every", "device"}
 
 
 class TrainControl(Protocol):
@@ -87,7 +88,8 @@ class Trainer:
         self.history: dict[str, list[float]] = {"step": [], "loss": []}
         self._held_out = self.batches.held_out(HELD_OUT_COUNT)
         self._meter = _Meter(self.device)
-        self._samples: np.ndarray | None = None
+        self._samples: tuple[int, np.ndarray] | None = None
+        self._thumbnail = b""
         self._saved_step = -1
 
     @property
@@ -97,10 +99,30 @@ class Trainer:
 
     def resume(self) -> None:
         """Continue where the run folder left off. Raises ValueError where it cannot."""
-        found = resume.load_resume(
-            self.run_folder.resume, self.ema.average, self.learner.denoiser, self.learner.optimizers
-        )
+        found = resume.read_facts(self.run_folder.resume)
+        if not {"step", "seconds", "history", "config"} <= set(found):
+            raise ValueError(f"{self.run_folder.resume} holds no training to continue. Start a new run.")
+        self._refuse_other(found["config"])
+        if found["step"] >= self.config.run.steps:
+            raise ValueError(
+                f"This run has taken {found['step']:,} of {self.config.run.steps:,} steps: it is complete. "
+                "Set more steps to go on."
+            )
+        resume.load_resume(self.run_folder.resume, self.ema.average, self.learner.denoiser, self.learner.optimizers)
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
+        self._saved_step = self.step
+        self._thumbnail = read_header(self.run_folder.model).thumbnail if self.run_folder.model.is_file() else b""
+
+    def _refuse_other(self, before: Mapping[str, Any]) -> None:
+        """Raise ValueError unless the run is the one that was saved, but for what may change on the way."""
+        now = self.config.to_dict()
+        for part in (*PARTS, "run"):
+            for name in {*now[part], *before[part]} - _MAY_CHANGE:
+                if now[part].get(name) != before[part].get(name):
+                    raise ValueError(
+                        f"{part}.{name} = {now[part].get(name)!r} does not continue this run, which was trained with "
+                        f"{before[part].get(name)!r}. Only {', '.join(sorted(_MAY_CHANGE))} may change."
+                    )
 
     def rate(self, step: int) -> float:
         """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none."""
@@ -129,8 +151,9 @@ class Trainer:
         while self.step < self.config.run.steps and not control.stopping:
             began = time.perf_counter()
             self._meter.add(self.step, self.train_step())
-            self.seconds += time.perf_counter() - began
+            # A report waits for the device, so its time belongs to the steps that it waits for.
             report = self._report() if pace.due("report", REPORT_SECONDS) else None
+            self.seconds += time.perf_counter() - began
             yield report
             if pace.preview_due():
                 yield from pace.timed(lambda: self._look(control))
@@ -161,6 +184,8 @@ class Trainer:
         steps, losses, scalars, levels = self._meter.take(LEVEL_SECONDS)
         if not np.isfinite(losses).all():
             raise Diverged(self._divergence(int(steps[~np.isfinite(losses)][0])))
+        if not np.isfinite(list(scalars.values())).all():
+            raise Diverged(self._divergence(self.step - 1))
         if len(losses):
             self.history["step"].append(float(steps[-1] + 1))
             self.history["loss"].append(float(losses.mean()))
@@ -192,7 +217,7 @@ class Trainer:
             if self._saved_step >= 0
             else "Nothing had been saved yet."
         )
-        return f"The loss became infinite or no number at step {step + 1:,}. Lower the learning rate. {kept}"
+        return f"The loss or its gradient became infinite or no number at step {step + 1:,}. Lower the rate. {kept}"
 
     def _look(self, control: TrainControl) -> Iterator[events.Event | None]:
         """Samples of the average at a fixed seed, and its loss on held-out data."""
@@ -206,14 +231,15 @@ class Trainer:
             yield None
         assert x is not None
         x = x if x.ndim == 2 else to_uint8(x)
-        self._samples = events.freeze(x.cpu().numpy())
+        images = events.freeze(x.cpu().numpy())
+        self._samples, self._thumbnail = (self.step, images), pictures.thumbnail(images)
         held = self.learner.loss(
             self.ema.average,
             self._held_out,
             noise=Noise(_HELD_OUT_SEED, range(len(self._held_out.x0)), self.device),
             index=0,
         )
-        yield events.Preview(step=self.step, images=self._samples, caption="EMA · seed 0 · DDIM 12")
+        yield events.Preview(step=self.step, images=images, caption="EMA · seed 0 · DDIM 12")
         yield events.HeldOut(step=self.step, loss=float(held["loss"]))
 
     def _subject(self) -> Subject:
@@ -235,14 +261,21 @@ class Trainer:
             )
 
     def save(self) -> events.Saved:
-        """Write the checkpoint and what a continuation needs, each whole or not at all. Raises OSError."""
-        facts = {"step": self.step, "seconds": self.seconds, "history": self.history}
+        """Write the checkpoint and what a continuation needs, each whole or not at all.
+
+        Raises OSError, and :class:`Diverged` rather than write weights that are no numbers over good ones.
+        """
+        weights: list[Tensor] = [*self.learner.denoiser.parameters(), *self.ema.average.parameters()]
+        if not torch.stack(torch._foreach_norm(weights)).isfinite().all():
+            raise Diverged(self._divergence(self.step - 1))
+        facts = {"step": self.step, "seconds": self.seconds, "history": self.history, "config": self.config.to_dict()}
         resume.save_resume(
             self.run_folder.resume, facts, self.ema.average, self.learner.denoiser, self.learner.optimizers
         )
         native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser)
         if self._samples is not None:
-            pictures.save_png(self.run_folder.samples / f"step-{self.step:07d}.png", self._samples)
+            step, images = self._samples
+            pictures.save_png(self.run_folder.samples / f"step-{step:07d}.png", images)
         self._saved_step = self.step
         return events.Saved(path=str(self.run_folder.model), step=self.step)
 
@@ -268,7 +301,7 @@ class Trainer:
             history={name: [round(value, 6) for value in values] for name, values in self.history.items()},
             data_licence=self.dataset.licence,
             created=time.strftime("%Y-%m-%d"),
-            thumbnail=b"" if self._samples is None else pictures.thumbnail(self._samples),
+            thumbnail=self._thumbnail,
             **parts,
         )
 

@@ -31,7 +31,7 @@ class Control:
 
     def pause(self) -> None:
         """Let the job wait at the next step."""
-        self._set(_paused=True)
+        self._set(_paused=True, _single_steps=0)
 
     def resume(self) -> None:
         """Let a paused job go on."""
@@ -40,8 +40,9 @@ class Control:
     def step_once(self) -> None:
         """Let a paused job take one step more and wait again."""
         with self._changed:
-            self._single_steps += 1
-            self._changed.notify_all()
+            if self._paused:
+                self._single_steps += 1
+                self._changed.notify_all()
 
     def ask_save(self) -> None:
         """Ask for a checkpoint at the next step, also of a paused job."""

@@ -7,7 +7,9 @@ a failure told in plain words, and a ``Finished`` at the very end.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from studio.core import events
@@ -36,7 +39,7 @@ from studio.session.control import Control
 Job = Callable[[Control], Iterator[events.Event | None]]
 FRAME_BYTES = 96 << 20
 MOST_FRAMES = 121
-ESTIMATE_STEPS = 4
+ESTIMATE_STEPS = 3
 
 
 def drive(job: Job, control: Control, job_id: int = 0) -> Iterator[events.Event | None]:
@@ -78,20 +81,67 @@ class TrainJob:
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text=f"Loading {self.config.data.title}")
-        trainer = Trainer(self.config, self.run)
-        if self.resume:
-            trainer.resume()
-        log = RunLog(self.run)
+        try:
+            _check_memory(self.config)
+            trainer = Trainer(self.config, self.run)
+            if self.resume:
+                trainer.resume()
+                self.run.cut_back(trainer.step)
+        except Exception:
+            self.run.discard_if_empty()
+            raise
+        log = _Log(self.run)
         try:
             for event in trainer.run(control):
-                if event is not None:
-                    log.write(event)
                 yield event
-            log.flush()
+                yield from log.write(event)
         except Exception as error:
-            if self.run.folder.is_dir():
-                log.write(events.Failed(summary=_summary(error)))
+            if not isinstance(error, (ValueError, OSError)):
+                # What was learned up to here is good: only the step that failed is lost.
+                with contextlib.suppress(OSError, ValueError):
+                    yield trainer.save()
+            yield from log.write(events.Failed(summary=_summary(error)))
             raise
+        finally:
+            log.close()
+
+
+class _Log:
+    """A run's log that never stops the training: where it cannot be written, that is said once."""
+
+    def __init__(self, run: Run) -> None:
+        self._log: RunLog | None = RunLog(run)
+
+    def write(self, event: events.Event | None) -> Iterator[events.Event]:
+        if self._log is None or event is None:
+            return
+        try:
+            self._log.write(event)
+        except OSError as error:
+            self._log = None
+            yield events.Warned(
+                summary=f"The run's curves are no longer recorded. {explain(error, Path(error.filename or 'The log'))}"
+            )
+
+    def close(self) -> None:
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                self._log.flush()
+
+
+def _check_memory(config: TrainConfig) -> None:
+    """Raise ValueError for a network that cannot fit: the system would end the studio without a word."""
+    data = config.data.load()
+    with torch.device("meta"):
+        count = num_parameters(config.network.build(data.shape, data.num_classes))
+    # Weights, gradients, average, and at least one number of optimiser state for each weight.
+    needed = 4 * 4 * count + 4 * config.run.batch * math.prod(data.shape)
+    there = psutil.virtual_memory().available
+    if config.run.device in ("auto", "cpu") and needed > there:
+        raise ValueError(
+            f"This network has {count / 1e6:,.0f} M parameters and would need {needed / 1e9:,.0f} GB at least; "
+            f"{there / 1e9:,.0f} GB are free. Take a smaller network or batch."
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +237,7 @@ class _FrameTeller:
             yield self._field(step)
 
     def _field(self, step: Step) -> events.Field:
-        """The score times sigma, which is -eps, on a grid of points."""
+        """The score times sigma, which is -eps, on a grid of points; of the data as a whole, whatever the class."""
         axis = torch.linspace(-2.7, 2.7, 19, device=step.x.device)
         points = torch.cartesian_prod(axis, axis)
         with torch.no_grad():
@@ -232,34 +282,42 @@ class DataJob:
 
 @dataclass(frozen=True)
 class EstimateJob:
-    """Take a few training steps on random data and tell what a run would cost."""
+    """Take a few training steps and tell what a run would cost.
+
+    The backward pass is measured on a small batch first and scaled up: one that would not fit is refused, not tried.
+    """
 
     config: TrainConfig
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        _check_memory(self.config)
         data = self.config.data.load()
         device = choose(self.config.run.device)
         facts = DataFacts(shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std)
         learner = self.config.recipe.learner(self.config.network, self.config.optimizer, facts, seed=0, device=device)
-        batches = Batches(data, self.config.run.batch, 0, device)
-        noise = Noise(0, range(self.config.run.batch), device)
-        kept: dict[int, int] = {}
+        batch, few = self.config.run.batch, min(self.config.run.batch, 8)
+        weights = {parameter.data_ptr() for parameter in learner.denoiser.parameters()}
+        kept: dict[int, torch.Tensor] = {}
 
-        def count(tensor: torch.Tensor) -> torch.Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.data_ptr() not in weights:
+                kept[tensor.untyped_storage().data_ptr()] = tensor
             return tensor
 
-        seconds = []
-        for step in range(ESTIMATE_STEPS):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            learner.step(Batches(data, few, 0, device).at(0), noise=Noise(0, range(few), device), index=0)
+        activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) * batch // few
+        kept.clear()
+        yield None
+        if device.type == "cpu" and activations > psutil.virtual_memory().available:
+            raise ValueError(f"A batch of {batch:,} would need {activations / 1e9:,.0f} GB. Take a smaller one.")
+        batches, noise, seconds = Batches(data, batch, 0, device), Noise(0, range(batch), device), []
+        for step in range(1, ESTIMATE_STEPS + 1):
             if control.stopping:
                 return
             began = time.perf_counter()
-            if step == 0:
-                with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-                    learner.step(batches.at(step), noise=noise, index=step)
-            else:
-                float(learner.step(batches.at(step), noise=noise, index=step)["loss"])
-                seconds.append(time.perf_counter() - began)
+            float(learner.step(batches.at(step), noise=noise, index=step)["loss"])
+            seconds.append(time.perf_counter() - began)
             yield None
         parameters = num_parameters(learner.denoiser)
         state = sum(
@@ -270,7 +328,7 @@ class EstimateJob:
             if isinstance(value, torch.Tensor)
         )
         # Weights, gradients and the average, beside what the optimisers and the backward pass keep.
-        memory = 3 * 4 * parameters + state + sum(kept.values())
+        memory = 3 * 4 * parameters + state + activations
         yield events.Estimate(
             seconds_per_step=float(np.median(seconds)),
             memory=memory,

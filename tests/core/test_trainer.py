@@ -131,9 +131,71 @@ def test_a_diverging_loss_is_told_and_keeps_the_last_good_state(tmp_path: Path) 
     again = Trainer(config, run)
     again.resume()
     next(iter(again.learner.denoiser.parameters())).data.fill_(float("nan"))
-    with pytest.raises(Diverged, match="Lower the learning rate"):
+    with pytest.raises(Diverged, match="Lower the rate"):
         finish(again)
     assert (run.model.read_bytes(), run.resume.read_bytes()) == good
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_file(tmp_path: Path) -> None:
+    """A finite loss with an infinite gradient turns the weights to NaN; the good file must survive that."""
+    run = Run(tmp_path / "run")
+    first = Trainer(small(400), run)
+    list(first.run(StopAt(first, 5)))
+    good = run.model.read_bytes()
+    trainer = Trainer(small(400), run)
+    trainer.resume()
+    next(iter(trainer.ema.average.parameters())).data.fill_(float("inf"))
+    with pytest.raises(Diverged, match="The state of step 5 is kept"):
+        trainer.save()
+    assert run.model.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": Denoising(parameterization="v")},
+        {"run": RunKnobs(steps=10, batch=32, preview_every=0.0)},
+        {"optimizer": AdamSpec()},
+        {"data": SwissRoll(num_points=3000)},
+    ],
+)
+def test_a_continuation_with_other_settings_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    run = Run(tmp_path / "run")
+    first = Trainer(small(10), run)
+    list(first.run(StopAt(first, 4)))
+    good = run.model.read_bytes(), run.config.read_bytes()
+    other = Trainer(dataclasses.replace(small(10), **change), run)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="does not continue this run"):
+        other.resume()
+    assert (run.model.read_bytes(), run.config.read_bytes()) == good
+
+
+def test_a_complete_run_says_so(tmp_path: Path) -> None:
+    finish(Trainer(small(4), Run(tmp_path / "run")))
+    again = Trainer(small(4), Run(tmp_path / "run"))
+    with pytest.raises(ValueError, match="it is complete"):
+        again.resume()
+
+
+def test_weights_follow_from_the_seed_whatever_other_threads_build(tmp_path: Path) -> None:
+    import threading
+
+    expected = weights(Trainer(small(4), Run(tmp_path / "run")))
+    ended = threading.Event()
+
+    def busy() -> None:
+        while not ended.is_set():
+            Trainer(small(4), Run(tmp_path / "other"))
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        for _ in range(10):
+            found = weights(Trainer(small(4), Run(tmp_path / "run")))
+            assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_full_disk_warns_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

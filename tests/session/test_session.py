@@ -13,10 +13,12 @@ import torch
 
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig
+from studio.core.data.images import MNIST
 from studio.core.data.points import SwissRoll
 from studio.core.networks.mlp import MLPSpec
+from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
-from studio.core.runs import Run
+from studio.core.runs import Run, RunLog
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.sampling import SampleKnobs, SampleSpec
 from studio.session import catalog
@@ -146,6 +148,57 @@ class TestTraining:
         assert told[-1].outcome == "done"  # type: ignore[attr-defined]
         assert catalog.read_header(run.model).step == 12
 
+    def test_a_log_that_cannot_be_written_warns_and_training_goes_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device", str(tmp_path / "events.jsonl"))
+
+        monkeypatch.setattr(RunLog, "_append", full)
+        told = collect(TrainJob(tiny(8), Run(tmp_path / "run")))
+        assert [type(event).__name__ for event in told].count("Warned") == 1
+        assert told[-1].outcome == "done"  # type: ignore[attr-defined]
+        assert catalog.read_header(Run(tmp_path / "run").model).step == 8
+
+    def test_what_was_learned_survives_a_crash(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from studio.core.trainer import Trainer
+
+        real = Trainer.train_step
+
+        def fails(trainer: Trainer) -> object:
+            if trainer.step == 5:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return real(trainer)
+
+        monkeypatch.setattr(Trainer, "train_step", fails)
+        told = collect(TrainJob(tiny(8), Run(tmp_path / "run")))
+        assert "not enough memory" in told[-2].summary  # type: ignore[attr-defined]
+        assert catalog.read_header(Run(tmp_path / "run").model).step == 5
+
+    def test_a_network_that_cannot_fit_is_refused_before_it_is_built(self, tmp_path: Path) -> None:
+        import dataclasses
+
+        huge = dataclasses.replace(tiny(), data=MNIST(), network=UNetSpec(width=512, depth=6, blocks=8, middle=8))
+        for job in (TrainJob(huge, Run(tmp_path / "run")), EstimateJob(huge)):
+            told = collect(job)
+            assert "Take a smaller network" in told[-2].summary  # type: ignore[attr-defined]
+        assert not (tmp_path / "run").exists()
+
+    def test_a_continued_run_logs_every_step_once(self, tmp_path: Path) -> None:
+        control, run = Control(), Run(tmp_path / "run")
+        for event in drive(TrainJob(tiny(40), run), control):
+            if isinstance(event, events.Progress):
+                control.stop()
+        saved = catalog.read_header(run.model).step
+        with open(run.messages, "a", encoding="utf-8") as file:
+            # As if it had gone on after its last checkpoint, and then the machine had.
+            last = [line for line in run.messages.read_text().splitlines() if "Progress" in line][-1]
+            file.write(last.replace(f'"step": {saved},', f'"step": {saved + 9},') + "\n")
+        collect(TrainJob(tiny(40), run, resume=True))
+        steps = [step for event in run.read() if isinstance(event, events.Progress) for step in event.steps.tolist()]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == 39
+
     def test_a_run_folder_that_cannot_be_made_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         told = collect(TrainJob(tiny(), Run(tmp_path / "file" / "run")))
@@ -242,7 +295,7 @@ class TestMailbox:
         assert isinstance(merged, events.Progress)
         assert merged.steps.tolist() == [0, 1, 2, 3, 4]
         assert merged.step == 5
-        assert merged.scalars["loss"] == 4.0
+        assert merged.scalars["loss"] == pytest.approx(2.0), "the mean over all steps, not the last message's"
         assert merged.level_loss is not None
         assert box.drain() == []
 

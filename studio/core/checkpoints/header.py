@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from typing import Any
 FORMAT = 1
 _KEY = "studio"
 _MOST_HEADER = 64 << 20
-_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class NotACheckpoint(ValueError):
@@ -71,32 +72,36 @@ def read_header(path: Path) -> Header:
     if size < 0:
         raise NotACheckpoint(f"{path} is not there. Was it moved or deleted?")
     with open(path, "rb") as file:
-        start = file.read(8)
-        if start[:4] == _PICKLES[0] or start[:2] in _PICKLES:
-            raise NotACheckpoint(
-                f"{path.name} is a pickled PyTorch file. Such files can run code when opened, so the studio does not "
-                "open them. Save the weights as .safetensors where the file came from."
-            )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= _MOST_HEADER:
-            raise NotACheckpoint(f"{path.name} is no checkpoint: it is not a .safetensors file.")
-        text = file.read(length)
+        start = file.read(9)
+        length = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
+        if not 2 <= length <= _MOST_HEADER or start[8:] != b"{":
+            raise NotACheckpoint(_what_else(path.name, start))
+        text = start[8:] + file.read(length - 1)
     if len(text) < length:
         raise NotACheckpoint(f"{path.name} is cut short: the file ends within its header. Copy it again.")
     try:
         table = json.loads(text)
         metadata = table.pop("__metadata__", {})
-        ends = [entry["data_offsets"][1] for entry in table.values()]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        due = 8 + length + max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise NotACheckpoint(f"{path.name} is no checkpoint: its header makes no sense.") from None
-    due = 8 + length + max(ends, default=0)
     if due != size:
         raise NotACheckpoint(f"{path.name} is cut short: {size:,} bytes where {due:,} are due. Copy it again.")
-    if not isinstance(metadata, dict) or _KEY not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise NotACheckpoint(
             f"{path.name} is a .safetensors file, but not one of the studio: it does not describe its network."
         )
     return _parse(path.name, metadata[_KEY])
+
+
+def _what_else(name: str, start: bytes) -> str:
+    """Why a file that does not begin like safetensors is refused."""
+    if start[:4] == b"PK\x03\x04" or start[:2] in _PICKLES:
+        return (
+            f"{name} is a pickled PyTorch file. Such files can run code when opened, so the studio does not open them. "
+            "Save the weights as .safetensors where the file came from."
+        )
+    return f"{name} is no checkpoint: its contents are not in the safetensors format. Was it downloaded whole?"
 
 
 def _parse(name: str, text: str) -> Header:
@@ -109,11 +114,51 @@ def _parse(name: str, text: str) -> Header:
             )
         table["thumbnail"] = base64.b64decode(table["thumbnail"])
         table["class_names"] = tuple(table["class_names"])
-        table["facts"] = table["facts"] | {"shape": tuple(int(size) for size in table["facts"]["shape"])}
-        return Header(**table)
+        table["facts"] = table["facts"] | {"shape": tuple(table["facts"]["shape"])}
+        header = Header(**table)
+        _check(header)
+        return header
     except NotACheckpoint:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise NotACheckpoint(
-            f"{name} does not describe itself fully ({error}). It was not written by the studio."
+            f"{name} does not describe itself as it should ({error}). It was damaged or not written by the studio."
         ) from None
+
+
+def _check(header: Header) -> None:
+    """Raise ValueError where a field is not what it must be: what comes after relies on every one."""
+
+    def require(right: bool, what: str) -> None:
+        if not right:
+            raise ValueError(what)
+
+    for field_name in ("title", "family", "data_title", "data_licence", "created"):
+        require(isinstance(getattr(header, field_name), str), f"{field_name} is no text")
+    for field_name in ("data", "recipe", "network", "optimizer"):
+        value = getattr(header, field_name)
+        require(isinstance(value, dict) and isinstance(value.get("name"), str), f"{field_name} names no method")
+    require(isinstance(header.run, dict), "run is no table")
+    for field_name in ("step", "images", "num_parameters"):
+        value = getattr(header, field_name)
+        require(type(value) is int and 0 <= value < 2**63, f"{field_name} is no count")
+    require(_is_number(header.seconds), "seconds is no number")
+    shape, classes = header.facts["shape"], header.facts["num_classes"]
+    sizes = all(type(size) is int and 1 <= size <= 4096 for size in shape)
+    require(len(shape) in (1, 3) and sizes and math.prod(shape) <= 2**24, f"shape {list(shape)} is no item's")
+    require(type(classes) is int and 0 <= classes <= 100_000, "num_classes is no count")
+    require(_is_number(header.facts["mean"]) and _is_number(header.facts["std"]), "mean or std is no number")
+    require(set(header.facts) == {"shape", "num_classes", "mean", "std"}, "facts hold other things")
+    names = header.class_names
+    require(all(isinstance(item, str) for item in names) and len(names) == classes, "class names do not fit classes")
+    require(isinstance(header.scores, dict) and all(map(_is_number, header.scores.values())), "scores are no numbers")
+    history = header.history
+    require(
+        isinstance(history, dict)
+        and all(isinstance(values, list) and all(map(_is_number, values)) for values in history.values()),
+        "history is no lists of numbers",
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

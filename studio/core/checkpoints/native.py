@@ -5,19 +5,22 @@ The tensors ``ema.*`` are the averaged weights, which sample, and ``raw.*`` thos
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from studio.core.checkpoints.header import Header, NotACheckpoint, read_header
 from studio.core.config import method_from_dict
 from studio.core.denoisers import Denoiser
 from studio.core.files import replacing
+from studio.core.networks.base import fresh_weights
 from studio.core.recipes.base import DataFacts, Recipe
 
 
@@ -54,8 +57,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             save_file(dict(tensors), part, metadata=dict(metadata))
         except SafetensorError as error:
             # The library hides the system's error in its text; a full disk must reach the person as such.
-            code = 28 if "No space" in str(error) or "os error 28" in str(error) else None
-            raise OSError(code, str(error)) from error
+            found = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
 
 
 def portable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -70,12 +73,22 @@ def load(path: Path, device: torch.device) -> Model:
         recipe = method_from_dict("recipe", header.recipe)
         network = method_from_dict("network", header.network)
         facts = DataFacts(**header.facts)
-        # Fresh weights are overwritten at once: no need to draw them from anyone's generator.
-        with torch.random.fork_rng(devices=[]):
+        # Without memory first: a description may claim any size, and only one that fits the file is built.
+        with torch.device("meta"):
+            claimed = recipe.denoiser(network, facts).state_dict()
+        weights = _averaged(path, {name: tuple(value.shape) for name, value in claimed.items()})
+        with fresh_weights(seed=0):
             denoiser = recipe.denoiser(network, facts)
-        tensors = load_file(path)
-        weights = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
         denoiser.load_state_dict(weights)
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise NotACheckpoint(f"{path.name} does not fit its own description: {error}") from error
     return Model(header, denoiser.to(device).eval().requires_grad_(False), recipe)
+
+
+def _averaged(path: Path, claimed: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The averaged weights, if the file holds just those that its description claims. Raises ValueError otherwise."""
+    with safe_open(path, framework="pt") as file:
+        held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if name.startswith("ema.")}  # noqa: SIM118
+        if held != {f"ema.{name}": shape for name, shape in claimed.items()}:
+            raise ValueError("its weights have other names or shapes than the network it names.")
+        return {name: file.get_tensor(f"ema.{name}") for name in claimed}

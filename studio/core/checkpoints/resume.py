@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from studio.core.checkpoints.native import portable, write
@@ -29,12 +30,19 @@ def save_resume(
     write(path, portable(tensors), {"resume": json.dumps(facts)})
 
 
-def load_resume(path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:
-    """Put the state back into fresh objects of the same configuration; returns the facts. Raises ValueError."""
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts that were written beside a state, without its tensors. Raises ValueError."""
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["resume"])
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return dict(json.loads((file.metadata() or {})["resume"]))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be continued from: {error}. Start a new run from its config.toml.") from error
+
+
+def load_resume(path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Put the state back into fresh objects of the same configuration. Raises ValueError."""
+    try:
+        tensors = load_file(path)
         raw.load_state_dict(_under("raw.", tensors))
         ema.load_state_dict(_under("ema.", tensors))
         for number, optimizer in enumerate(optimizers):
@@ -46,7 +54,6 @@ def load_resume(path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[tor
             _lay_out_as_weights(optimizer)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be continued from: {error}. Start a new run from its config.toml.") from error
-    return facts
 
 
 def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:

@@ -30,7 +30,9 @@ Sample = tuple[np.ndarray, np.ndarray | None]
 class PointsSpec(DatasetSpec):
     """Base of the point sets: they differ in :meth:`sample`, and in :attr:`class_names` where points have labels."""
 
-    num_points: int = knob(50_000, low=100, high=1_000_000, log=True, help="How many points there are to train on.")
+    num_points: int = knob(
+        50_000, label="Points", low=100, high=1_000_000, log=True, help="How many points there are to train on."
+    )
     seed: int = knob(0, low=0, high=2**31 - 1, advanced=True, help="Which points are drawn. Same seed, same points.")
 
     kind = "points"

@@ -7,7 +7,11 @@ every schedule. ``cond`` is (B,) int64 with -1 for "no class", or None.
 from __future__ import annotations
 
 import abc
+import contextlib
+import threading
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from studio.core.knobs import Knobbed
@@ -35,6 +39,25 @@ class NetworkSpec(Knobbed, abc.ABC):
     @abc.abstractmethod
     def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
         """The module for items of ``shape``, (C, H, W) or (D,); ``num_classes`` 0 means no class input."""
+
+
+_building = threading.Lock()
+
+
+@contextlib.contextmanager
+def fresh_weights(seed: int) -> Iterator[None]:
+    """Within it, new modules draw their weights from ``seed`` alone.
+
+    torch's initialisers know only the global generator, so one thread at a time may build, and the generator is given
+    back as it was.
+    """
+    with _building:
+        before = torch.get_rng_state()
+        try:
+            torch.default_generator.manual_seed(seed)
+            yield
+        finally:
+            torch.set_rng_state(before)
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -71,7 +71,10 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        # As many heads as divide the channels, each of at least ``head_channels``.
+        self.heads = max(
+            n for n in range(1, channels + 1) if channels % n == 0 and (n == 1 or channels // n >= head_channels)
+        )
         self.norm = nn.GroupNorm(math.gcd(8, channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)

@@ -33,11 +33,14 @@ class UNetSpec(NetworkSpec):
     patch: int = knob(2, help="Pixels folded into channels on each side, at the input.", low=1, high=8)
     attention: bool = knob(True, help="Self-attention at the coarsest level.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 8:
+            raise ValueError(f"width = {self.width} is not possible: it takes a multiple of 8.")
+
     def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
         if len(shape) != 3:
             raise ValueError(f"A U-Net takes images, not items of shape {shape}: choose the network for points.")
-        if self.width % 8:
-            raise ValueError(f"width = {self.width} is not possible: it takes a multiple of 8.")
         return UNet(self, shape[0], num_classes)
 
 

@@ -21,7 +21,7 @@ from studio.core.denoisers import NO_CLASS, Denoiser, NetworkDenoiser
 from studio.core.device import autocast
 from studio.core.knobs import knob
 from studio.core.levels import Level, diffuse, expand, log_snr
-from studio.core.networks.base import Network, NetworkSpec
+from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec
 from studio.core.prediction import Parameterization, coefficients
@@ -43,9 +43,7 @@ class Denoising(Recipe):
     noise_schedule: Literal["linear", "cosine"] = knob(
         "linear", help="The schedule of betas whose levels are trained and sampled.", label="Schedule", symbol="β"
     )
-    num_steps: int = knob(
-        1000, help="Steps of the training schedule.", label="Schedule steps", symbol="T", low=50, high=4000
-    )
+    num_steps: int = knob(1000, help="Steps of the training schedule.", label="Steps", symbol="T", low=50, high=4000)
     level_choice: Literal["schedule", "lognormal"] = knob(
         "lognormal",
         help="How noise levels are drawn: evenly over the schedule's T steps, or log-normally as in EDM.",
@@ -78,9 +76,7 @@ class Denoising(Recipe):
     def learner(
         self, network: NetworkSpec, optimizer: OptimizerSpec, data: DataFacts, *, seed: int, device: torch.device
     ) -> DenoisingLearner:
-        # Initialisers draw from the global generator; the fork gives it back as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with fresh_weights(seed):
             denoiser = self.denoiser(network, data)
         denoiser.to(device)
         assert isinstance(denoiser.network, Network)
