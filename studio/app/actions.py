@@ -31,7 +31,7 @@ _ACTIONS = {
     "quit": ("Quit", "Ctrl+Q"),
 }
 _IN_PANELS = (
-    ("Sample again", "F5"),
+    ("Sample again", "F5, Ctrl+R"),
     ("New seed", "N"),
     ("Save picture", "Ctrl+E"),
     ("One denoising step back, forward", "Left, Right"),

@@ -247,6 +247,7 @@ class LabeledSlider(QWidget):
         super().__init__(parent)
         self._integer, self._log, self._step = integer, log, step
         self._bad = ""
+        self._shown: float | None = None
         self.slider = _Slider(self)
         self.edit = _InlineEdit(self)
         self.edit.setProperty("inline", True)
@@ -278,6 +279,12 @@ class LabeledSlider(QWidget):
         if self._value != before:
             self.valueChanged.emit(self.value())
 
+    def set_shown(self, value: float | None) -> None:
+        """Show another value than the own one, as while it is dimmed because something else decides; None ends it."""
+        if value != self._shown:
+            self._shown = value
+            self._show()
+
     def setRange(self, low: float, high: float) -> None:
         """Change the range, ends included; the value moves inside it."""
         if not low < high or (self._log and low <= 0):
@@ -298,14 +305,15 @@ class LabeledSlider(QWidget):
 
     def text(self) -> str:
         """The value as it is written beside the slider."""
+        value = self._value if self._shown is None else self._shown
         if self._integer:
-            return str(self.value())
-        fixed = f"{self._value:.{self._decimals}f}"
-        return fixed if not self._log and math.isclose(float(fixed), self._value) else format_number(self._value)
+            return str(int(value))
+        fixed = f"{value:.{self._decimals}f}"
+        return fixed if not self._log and math.isclose(float(fixed), value) else format_number(value)
 
     def _show(self) -> None:
         self.slider.blockSignals(True)
-        self.slider.setValue(_nearest(self._stops, self._value))
+        self.slider.setValue(_nearest(self._stops, self._value if self._shown is None else self._shown))
         self.slider.blockSignals(False)
         if self.edit.text() != self.text():
             self.edit.setText(self.text())
@@ -508,16 +516,25 @@ class _FieldLabel(QLabel):
 
 
 class Field(QWidget):
-    """A row of a form: the name with its coloured symbol, the control, and a line beneath for a reason or an error."""
+    """A row of a form: the name with its coloured symbol, the control, and a line beneath for a reason or an error.
+
+    A ``wide`` one gives the control the whole width, under the name.
+    """
 
     def __init__(
-        self, label: str, control: QWidget, *, symbol: str = "", tooltip: str = "", parent: QWidget | None = None
+        self,
+        label: str,
+        control: QWidget,
+        *,
+        symbol: str = "",
+        tooltip: str = "",
+        wide: bool = False,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.control = control
         self._reason = self._error = ""
         self._label = _FieldLabel(label, symbol)
-        self._label.setFixedWidth(LABEL_WIDTH)
         self._label.clicked.connect(self._go_to_control)
         self._note = make_label("", "faint", wrap=True)
         self._note.hide()
@@ -526,9 +543,14 @@ class Field(QWidget):
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
-        grid.addWidget(self._label, 0, 0)
-        grid.addWidget(control, 0, 1)
-        grid.addWidget(self._note, 1, 1)
+        if wide:
+            for row, widget in enumerate((self._label, control, self._note)):
+                grid.addWidget(widget, row, 0, 1, 2)
+        else:
+            self._label.setFixedWidth(LABEL_WIDTH)
+            grid.addWidget(self._label, 0, 0)
+            grid.addWidget(control, 0, 1)
+            grid.addWidget(self._note, 1, 1)
         if not control.accessibleName():
             control.setAccessibleName(label)
         if tooltip:
@@ -540,6 +562,11 @@ class Field(QWidget):
         self.control.setEnabled(on)
         self._label.setEnabled(on)
         self._reason = "" if on else reason
+        self._refresh()
+
+    def set_hint(self, text: str) -> None:
+        """Say under an enabled control what its value means at the moment; "" takes it back."""
+        self._reason = text
         self._refresh()
 
     def set_error(self, message: str) -> None:

@@ -6,15 +6,19 @@ from pathlib import Path
 
 from studio.app.library import Entry
 from studio.app.words import duration
+from studio.core import resources
 from studio.core.checkpoints.header import Header
+from studio.core.runs import Run
 from studio.session.catalog import Found
 
 
 def entry(found: Found, training: bool) -> Entry:
     """The library's row for a checkpoint; ``training`` marks the one that is being written now."""
     header = found.header
+    folder = str(run_folder(found.path) or "") if found.section == "trained" else ""
     if header is None:
-        return Entry(str(found.path), found.path.name, ("cannot be read",), None, found.section, found.problem, "bad")
+        name = found.path.name
+        return Entry(str(found.path), name, ("cannot be read",), None, found.section, found.problem, "bad", folder)
     return Entry(
         path=str(found.path),
         title=header.title,
@@ -23,7 +27,14 @@ def entry(found: Found, training: bool) -> Entry:
         section=found.section,
         tooltip=_tooltip(found.path, header),
         state="training" if training else "ok",
+        run_folder=folder,
     )
+
+
+def run_folder(path: Path) -> Path | None:
+    """The run that a model belongs to, where it lies in the person's own folder of runs; None elsewhere."""
+    folder = path.parent.parent
+    return folder if folder.parent == resources.runs().absolute() and path == Run(folder).model else None
 
 
 def _trained(header: Header) -> str:

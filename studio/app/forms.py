@@ -77,7 +77,9 @@ class KnobForm(QWidget):
         before = self.values()
         self._quiet = True
         for name, value in checked.items():
-            self._show(self._rows[name], value)
+            row = self._rows[name]
+            if value != row.value or row.error:  # else what is typed stays as it is typed
+                self._show(row, value)
         self._quiet = False
         if self.values() != before:
             self.changed.emit()
@@ -97,7 +99,8 @@ class KnobForm(QWidget):
         control = self._make_control(knob)
         control.setObjectName(knob.name)
         control.setAccessibleName(knob.label)
-        return Field(knob.label, control, symbol=knob.symbol, tooltip=_tooltip(knob))
+        label = f"{knob.label}, {knob.unit}" if knob.unit else knob.label
+        return Field(label, control, symbol=knob.symbol, tooltip=_tooltip(knob), wide=knob.kind == "text")
 
     def _make_control(self, knob: Knob) -> QWidget:
         if knob.kind == "bool" and not knob.optional:
@@ -119,6 +122,7 @@ class KnobForm(QWidget):
             slider.invalid.connect(partial(self._reject, knob.name))
             return slider
         edit = QLineEdit(_as_text(knob.default))
+        edit.setCursorPosition(0)
         edit.setProperty("plain", knob.kind == "text")
         edit.setPlaceholderText("auto" if knob.optional else "")
         edit.textChanged.connect(partial(self._read, knob.name))
@@ -146,6 +150,7 @@ class KnobForm(QWidget):
             control.setValue(value)
         elif isinstance(control, QLineEdit):
             control.setText(_as_text(value))
+            control.setCursorPosition(0)  # a long list shows its beginning
         self._take(row.knob.name, value)
 
     def _read(self, name: str, text: str) -> None:

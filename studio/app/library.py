@@ -54,7 +54,10 @@ _SIDE, _PAD, _LINE, _GAP = 44, 8, 17, 4
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: ``lines`` are up to three muted lines under the title, ``thumbnail`` is a PNG, ``path`` identifies it."""
+    """A row: ``lines`` are up to three muted lines under the title, ``thumbnail`` is a PNG, ``path`` identifies it.
+
+    ``run_folder`` is what deleting the model deletes with it; "" where that is the file alone.
+    """
 
     path: str
     title: str
@@ -63,6 +66,7 @@ class Entry:
     section: Section
     tooltip: str = ""
     state: Literal["ok", "bad", "training"] = "ok"
+    run_folder: str = ""
 
 
 class _RowPainter(QStyledItemDelegate):
@@ -264,7 +268,9 @@ class Library(QFrame):
             _add(menu, "Remove from list").triggered.connect(lambda: self.remove_requested.emit(entry.path))
         if entry.section == "trained":
             menu.addSeparator()
-            _add(menu, "Delete file…").triggered.connect(lambda: self._confirm_delete(entry))
+            _add(menu, "Delete run…" if entry.run_folder else "Delete file…").triggered.connect(
+                lambda: self._confirm_delete(entry)
+            )
         return menu
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -307,7 +313,12 @@ class Library(QFrame):
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setWindowTitle("Delete model")
         box.setText(f"Delete “{entry.title}”?")
-        box.setInformativeText(f"{entry.path}\nThe file is deleted from the disk. This cannot be undone.")
+        if entry.run_folder:
+            what = f"{entry.run_folder}\nThe whole run folder is deleted from the disk: the model, its curves, "
+            what += "its samples and the state it could be continued from."
+        else:
+            what = f"{entry.path}\nThe file is deleted from the disk."
+        box.setInformativeText(f"{what} This cannot be undone.")
         delete = box.addButton("Delete", QMessageBox.ButtonRole.DestructiveRole)
         theme.restyle(delete, danger=True)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))

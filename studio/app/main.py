@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio import __version__
 from studio.app import theme
+from studio.app.actions import SCHEMES
 from studio.app.window import MainWindow
 from studio.core import resources
 from studio.desktop import APP_ID
@@ -28,7 +29,8 @@ def application() -> QApplication:
     app.setApplicationVersion(__version__)
     app.setDesktopFileName(APP_ID)
     app.setWindowIcon(QIcon(str(resources.assets() / "icon-256.png")))
-    theme.install(app, str(QSettings().value("appearance", "system")))  # type: ignore[arg-type]
+    appearance = str(QSettings().value("appearance", "system"))
+    theme.install(app, appearance if appearance in SCHEMES else "system")  # type: ignore[arg-type]
     return app
 
 

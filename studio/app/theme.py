@@ -6,7 +6,7 @@ sheet reads:
 
 ====================  =========================================================================================
 QPushButton           ``primary`` accent filled; ``flat`` no frame; ``danger`` red; ``chip`` pill; ``nav`` checkable tab
-QLabel ``role``       title, section, muted, faint, mono, number, error
+QLabel ``role``       title, section, muted, faint, mono, number, warning, error
 QFrame ``surface``    top, left, right, bottom: a bar in panel colour with a hairline towards the centre
 QFrame ``panel``      a panel: hairline border and an 11 px radius
 any field ``bad``     red border: the value is not possible
@@ -326,6 +326,7 @@ QLabel[role="faint"] {{ color: {t.text_faint}; font-size: 11px; }}
 QLabel[role="mono"] {{ font-family: "{mono}"; font-size: 12px; }}
 QLabel[role="number"] {{ font-family: "{mono}"; font-size: 17px; }}
 QLabel[role="error"] {{ color: {t.bad}; font-size: 11px; }}
+QLabel[role="warning"] {{ color: {t.warn}; font-size: 11px; }}
 QLabel[role="field"] {{ color: {t.text_muted}; font-size: 13px; }}
 QLabel[role="field"]:disabled, QLabel[role="muted"]:disabled, QLabel[role="mono"]:disabled {{ color: {dim}; }}
 QLabel[role="symbol"] {{ color: {t.accent}; font-family: "{mono}"; font-size: 12px; }}
@@ -507,8 +508,9 @@ QHeaderView::section {{
     padding: 4px 8px; font-size: 12px; font-weight: 500;
 }}
 QTableCornerButton::section {{ background: transparent; border: none; }}
-QMessageBox QLabel#qt_msgbox_label {{ font-weight: 600; min-width: 320px; }}
-QMessageBox QLabel#qt_msgbox_informativelabel {{ color: {t.text_muted}; min-width: 320px; }}
+QMessageBox, QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
+QMessageBox QLabel#qt_msgbox_label {{ min-width: 360px; }}
+QMessageBox QLabel#qt_msgbox_informativelabel {{ color: {t.text_muted}; min-width: 360px; }}
 QListView, QTreeView {{ background: transparent; color: {t.text}; border: none; outline: none; }}
 QFileDialog QListView, QFileDialog QTreeView {{ background: {t.field}; border: 1px solid {t.border}; }}
 QFileDialog QTreeView::item:selected, QFileDialog QListView::item:selected {{

@@ -7,18 +7,18 @@ lanes: panels ask by signal, the window submits a job, and the lane's messages g
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtCore import QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QMenu,
     QMessageBox,
@@ -33,12 +33,13 @@ import studio
 from studio.app import actions, theme
 from studio.app.actions import WORKSPACES
 from studio.app.controls import Banner, Chip, ElidedLabel, make_label
-from studio.app.entries import entry
+from studio.app.entries import entry, run_folder
 from studio.app.errands import Errand
 from studio.app.lateness import LatenessMeter
 from studio.app.library import Library
 from studio.app.words import duration
 from studio.core import events, resources
+from studio.core.files import explain
 from studio.core.runs import Run
 from studio.session import catalog
 
@@ -48,9 +49,14 @@ if TYPE_CHECKING:
     from studio.app.panels.trajectory import TrajectoryPanel
     from studio.app.worker import Lane
     from studio.core.checkpoints.header import Header
+    from studio.core.config import TrainConfig
     from studio.core.schedules import DiscreteSchedule
 
+    _RunRead = tuple[str, Run, TrainConfig, list[events.Event]]
+
 MOST_RECENT = 12
+_SIZE, _FRAME = QSize(1440, 900), QSize(0, 40)  # of the window at first, and about what its title bar takes
+_END_MILLISECONDS = 2000
 
 
 class MainWindow(QMainWindow):
@@ -61,17 +67,20 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("Denoising Studio")
         self.setMinimumSize(1024, 640)
         self.setAcceptDrops(True)
-        self.resize(1440, 900)
+        self.resize(_SIZE.boundedTo(self.screen().availableSize() - _FRAME))
         self._settings = QSettings()
         self._errands: set[Errand] = set()
         self._found: dict[str, catalog.Found] = {}
-        self._opened: list[str] = [str(path) for path in _as_list(self._settings.value("opened"))]
+        self._opened = _absolute(str(path) for path in _as_list(self._settings.value("opened")))
         self._waiting: list[str] = []
         self._workspace = str(self._settings.value("workspace", ""))
         self._scan_over = False
         self._run: Run | None = None
+        self._run_waiting: _RunRead | None = None
         self._model: tuple[str, Header, DiscreteSchedule] | None = None
-        self._closing = False
+        self._request = 0  # grows with every model that the person asks for
+        self._closing = False  # once the training has been saved
+        self._closed = False
         self._lanes: dict[str, Lane] = {}
         self.train: TrainPanel | None = None
         self.schedule: SchedulePanel | None = None
@@ -226,8 +235,10 @@ class MainWindow(QMainWindow):
         """Add models to the library, or refresh them."""
         for item in found:
             self._found[str(item.path)] = item
-        order = {"shipped": 0, "trained": 1, "opened": 2}
-        items = sorted(self._found.values(), key=lambda item: order[item.section])
+        opened = {path: rank for rank, path in enumerate(self._opened)}
+        items = sorted(self._found.values(), key=lambda item: opened.get(str(item.path), len(opened)))
+        # What was trained is named by its time: the newest is on top.
+        items.sort(key=lambda item: item.path if item.section == "trained" else Path(), reverse=True)
         running = str(self._run.model) if self._run is not None and self._busy("train") else ""
         self.library.set_entries([entry(item, str(item.path) == running) for item in items])
 
@@ -235,17 +246,30 @@ class MainWindow(QMainWindow):
         """Open checkpoints and run folders, as dropped, chosen or named on the command line."""
         if not paths:
             return
+        paths = _absolute(paths)
         if self.trajectory is None:
             self._waiting += paths
             return
-        for path in paths:
-            self._errand(functools.partial(_read, Path(path)), self._opened_one)
+        self._request += 1
+        request = self._request
+        self._errand(lambda: [_read(Path(path)) for path in paths], lambda found: self._opened_some(found, request))
 
-    def _opened_one(self, found: catalog.Found) -> None:
-        if found.header is None:
-            self.banner.show_error(found.problem, "")
+    def _opened_some(self, found: list[catalog.Found], request: int) -> None:
+        """List what was opened and show the last of it, unless another model was asked for since."""
+        problems = [item.problem for item in found if item.header is None]
+        sound = [self._list_opened(item) for item in found if item.header is not None]
+        if problems:
+            self.banner.show_error("\n".join(problems), "")
+        elif sound:
+            self.banner.dismiss()
+        if sound and request == self._request:
+            self.library.select(sound[-1])
+            self._show_model(sound[-1])
+        elif not sound:
             self._choose_first()
-            return
+
+    def _list_opened(self, found: catalog.Found) -> str:
+        """Put a sound checkpoint into the library; returns its path."""
         path = str(found.path)
         known = self._found.get(path)
         if known is not None and known.section != "opened":
@@ -253,13 +277,15 @@ class MainWindow(QMainWindow):
         else:
             self._opened = [path, *[other for other in self._opened if other != path]][:MOST_RECENT]
             self._settings.setValue("opened", self._opened)
-        self.banner.dismiss()
         self._show_found([found])
-        self.library.select(path)
-        self.choose_model(path)
+        return path
 
     def choose_model(self, path: str) -> None:
-        """Show a model in every workspace."""
+        """Show a model in every workspace, whatever was asked for before."""
+        self._request += 1
+        self._show_model(path)
+
+    def _show_model(self, path: str) -> None:
         found = self._found.get(path)
         if found is None or self.trajectory is None:
             return
@@ -285,26 +311,31 @@ class MainWindow(QMainWindow):
             self._lanes["points"].submit(DataJob(data))
         run = Run(found.path.parent.parent)
         if found.section == "trained" or Run.is_run(run.folder):
-            self._show_run(run)
+            self._show_run(path, run)
         elif self.stack.currentWidget() is self.train and not self._busy("train"):
             self.show_workspace("Trajectory")
 
-    def _show_run(self, run: Run) -> None:
-        """Put a finished run's curves into the Train workspace, unless a training is going on there."""
+    def _show_run(self, path: str, run: Run) -> None:
+        """Put the curves of a model's run into the Train workspace, unless a training is going on there."""
         if self._busy("train"):
             return
 
-        def read() -> tuple[Run, Any, list[events.Event]]:
+        def read() -> _RunRead:
             from studio.core.config import load_toml
 
-            return run, load_toml(run.config), list(run.read())
+            return path, run, load_toml(run.config), list(run.read())
 
         self._errand(read, self._showed_run)
 
-    def _showed_run(self, result: tuple[Run, Any, list[events.Event]]) -> None:
-        if self.train is None or self._busy("train"):
+    def _showed_run(self, result: _RunRead) -> None:
+        path, run, config, messages = result
+        # A long run is slow to read: by now another model may be shown, or be trained.
+        if self._model is None or path != self._model[0] or self._busy("train"):
             return
-        self._run, config, messages = result
+        if self.train is None:
+            self._run_waiting = result
+            return
+        self._run = run
         self.train.show_run(config, messages)
         self.actions_by_name["resume_run"].setEnabled(self._run.resume.is_file())
 
@@ -322,18 +353,20 @@ class MainWindow(QMainWindow):
         self._found.pop(path, None)
         self._opened = [other for other in self._opened if other != path]
         self._settings.setValue("opened", self._opened)
+        if self._run is not None and path == str(self._run.model):
+            self.actions_by_name["resume_run"].setEnabled(self._run.resume.is_file() and not self._busy("train"))
         self._show_found(())
 
     def _delete(self, path: str) -> None:
         if self._run is not None and path == str(self._run.model) and self._busy("train"):
             self.banner.show_error("This model is being trained. Stop the training first.", "")
             return
-        folder = Path(path).parent.parent
+        folder = run_folder(Path(path))
 
         def remove() -> str:
             import shutil
 
-            if Run.is_run(folder) and resources.runs() in folder.parents:
+            if folder is not None:
                 shutil.rmtree(folder)
             else:
                 Path(path).unlink()
@@ -373,24 +406,38 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self._load)
 
     def _load(self) -> None:
-        if self._closing:
+        if self._closed:
             return
-        self._errand(_load_engine, self._engine_loaded)
+        self._errand(_load_engine, self._engine_loaded, self._engine_failed)
+        opened = [Path(path) for path in self._opened]
+        self._errand(lambda: [_look(path, "opened") for path in opened], self._scan_trained)
 
-        def scan() -> list[catalog.Found]:
-            opened = [Path(path) for path in self._opened]
-            return [*catalog.look(catalog.trained(), "trained"), *catalog.look(opened, "opened")]
+    def _scan_trained(self, opened: list[catalog.Found]) -> None:
+        self._show_found(opened)
 
-        self._errand(scan, self._scanned)
+        def look() -> list[catalog.Found]:
+            return [_look(path.absolute(), "trained") for path in catalog.trained()]
+
+        self._errand(look, self._scanned, self._scan_failed)
 
     def _scanned(self, found: list[catalog.Found]) -> None:
         self._show_found(found)
         self._scan_over = True
         self._choose_first()
 
+    def _scan_failed(self, summary: str, details: str) -> None:
+        self.banner.show_error(f"The models trained here cannot be listed. {summary}", details)
+        self._scanned([])
+
+    def _engine_failed(self, summary: str, details: str) -> None:
+        """Nothing can be trained or sampled: say why and what to do, in place of the workspaces."""
+        self.device.set("no engine", "bad")
+        self.banner.show_error(f"The engine could not be loaded: {summary}", details)
+        page = _page("Reinstall the studio and PyTorch, then start the studio again.")
+        self.stack.addWidget(page)
+        self.stack.setCurrentWidget(page)
+
     def _engine_loaded(self, device: str) -> None:
-        if self._closing:
-            return
         from studio.app.panels.trajectory import TrajectoryPanel
         from studio.app.worker import Lane
 
@@ -399,7 +446,8 @@ class MainWindow(QMainWindow):
         self.trajectory = TrajectoryPanel()
         self.stack.addWidget(self.trajectory)
         self._connect_sampling(self.trajectory)
-        self.trajectory.restore(dict(self._settings.value("trajectory") or {}))
+        kept = self._settings.value("trajectory")
+        self.trajectory.restore(kept if isinstance(kept, dict) else {})
         self._nav["Trajectory"].setEnabled(True)
         self.show_workspace("Trajectory")
         waiting, self._waiting = self._waiting, []
@@ -413,7 +461,7 @@ class MainWindow(QMainWindow):
 
     def _choose_first(self) -> None:
         """Show the model of last time, or the first that ships, once engine and library are there."""
-        if self._model is not None or self.trajectory is None or not self._scan_over:
+        if self._closed or self._model is not None or self.trajectory is None or not self._scan_over:
             return
         last = str(self._settings.value("model", ""))
         sound = {path: found.section for path, found in self._found.items() if found.header is not None}
@@ -421,10 +469,10 @@ class MainWindow(QMainWindow):
         path = last if last in sound else next(iter(shipped), "")
         if path:
             self.library.select(path)
-            self.choose_model(path)
+            self._show_model(path)
 
     def _build_schedule(self) -> None:
-        if self._closing:
+        if self._closed:
             return
         from studio.app.panels.schedule import SchedulePanel
 
@@ -440,7 +488,7 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(0, self._build_train)
 
     def _build_train(self) -> None:
-        if self._closing:
+        if self._closed:
             return
         from studio.app.panels.train import TrainPanel
 
@@ -448,6 +496,9 @@ class MainWindow(QMainWindow):
         self.stack.addWidget(panel)
         self._connect_training(panel)
         self._restore_config(panel)
+        if self._run_waiting is not None:
+            self._showed_run(self._run_waiting)
+            self._run_waiting = None
         self._nav["Train"].setEnabled(True)
         self.actions_by_name["start"].setEnabled(True)
         if self._workspace in WORKSPACES:
@@ -495,8 +546,13 @@ class MainWindow(QMainWindow):
             return
         self.banner.dismiss()
         self._lanes["estimate"].stop()
-        self._run = run or Run.new(resources.runs(), config.title)
         self.train.set_state("running")
+        try:
+            self._run = run or Run.new(resources.runs().absolute(), config.title)
+        except OSError as error:
+            self.banner.show_error(explain(error, resources.runs()))
+            self.train.set_state("idle")
+            return
         self._settings.setValue("config", _config_text(config))
         self._lanes["train"].submit(TrainJob(config, self._run, resume=run is not None))
 
@@ -506,7 +562,14 @@ class MainWindow(QMainWindow):
         from studio.core.config import load_toml
 
         self.show_workspace("Train")
-        self._start_training(load_toml(self._run.config), self._run)
+        try:
+            config = load_toml(self._run.config)
+        except (OSError, ValueError) as error:
+            self.banner.show_error(f"The run cannot be continued: {error}", "")
+            return
+        # While a training runs, the form says what is trained.
+        self.train.set_config(config)
+        self._start_training(config, self._run)
 
     def _steer(self, what: str) -> None:
         control = self._lanes["train"].control
@@ -531,11 +594,15 @@ class MainWindow(QMainWindow):
             case events.Saved():
                 self.status.setText(f"Saved at step {event.step:,} · {event.path}")
                 path = Path(event.path)
-                self._errand(lambda: list(catalog.look([path], "trained")), self._show_found)
+                self._errand(lambda: [_look(path, "trained")], self._show_found)
             case events.Warned():
                 self.banner.show_error(event.summary, "")
             case events.Failed():
                 self.banner.show_error(event.summary, event.details)
+                if self._closing:
+                    # What was to be saved is not: the person may free some space, or let go of it.
+                    self._closing = False
+                    self.status.setText("Not closed: the training could not be saved")
 
     def _training_changed(self, busy: bool) -> None:
         assert self.train is not None
@@ -557,10 +624,10 @@ class MainWindow(QMainWindow):
             case events.Status():
                 self.status.setText(event.text)
             case events.Frame() if event.index == event.total:
-                items = "images" if event.x.ndim == 4 else "points"
+                items, same = ("images", "pictures") if event.x.ndim == 4 else ("points", "points")
                 self.status.setText(
                     f"{len(event.x):,} {items} · {event.nfe} network calls · {event.seconds:.1f} s · "
-                    "the same for this seed at any number"
+                    f"the same {same} for this seed at any batch size"
                 )
 
     def _show_failure(self, event: events.Event) -> None:
@@ -584,13 +651,24 @@ class MainWindow(QMainWindow):
     def _busy(self, lane: str) -> bool:
         return lane in self._lanes and self._lanes[lane].busy
 
-    def _errand(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        errand = Errand(work, self)
-        errand.done.connect(then)
-        errand.failed.connect(self.banner.show_error)
+    def _errand(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        failed: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Do ``work`` in a thread, then one of the two here; nothing once the window is closed."""
+        tell = failed or self.banner.show_error
+        errand = Errand(lambda: functools.partial(then, work()), self)
+        errand.done.connect(self._deliver)
+        errand.failed.connect(tell)
         errand.finished.connect(self._errands_over)
         self._errands.add(errand)
         errand.start()
+
+    def _deliver(self, act: Callable[[], None]) -> None:
+        if not self._closed:
+            act()
 
     def _errands_over(self) -> None:
         for errand in [errand for errand in self._errands if errand.isFinished()]:
@@ -636,7 +714,7 @@ class MainWindow(QMainWindow):
         if self._busy("train") and not self._closing and not self._confirm_close():
             event.ignore()
             return
-        if not self._closing:
+        if not self._closing and not self._closed:
             self._keep_state()
         self._closing = True
         for lane in self._lanes.values():
@@ -646,10 +724,16 @@ class MainWindow(QMainWindow):
             self.status.setText("Saving the training, then closing")
             event.ignore()
             return
-        for lane in self._lanes.values():
-            lane.close()
-        for errand in list(self._errands):
-            errand.wait()
+        # The first try waits a moment; a thread that takes longer is asked for again, and is never destroyed running.
+        patience = 0 if self._closed else _END_MILLISECONDS
+        self._closed = True
+        lanes = [lane.close(patience) for lane in self._lanes.values()]
+        errands = [errand.wait(patience) for errand in self._errands]
+        if not all((*lanes, *errands)):
+            self.status.setText("Ending what still runs, then closing")
+            QTimer.singleShot(200, self.close)
+            event.ignore()
+            return
         for timer in self.findChildren(QTimer):
             timer.stop()
         super().closeEvent(event)
@@ -682,9 +766,24 @@ def _load_engine() -> str:
 def _read(path: Path) -> catalog.Found:
     """Look at a path that a person named; a folder means its run's model."""
     try:
-        return next(catalog.look([catalog.resolve(path)], "opened"))
+        return _look(catalog.resolve(path), "opened")
+    except OSError as error:
+        return catalog.Found(path, "opened", None, explain(error, path))
     except ValueError as error:
         return catalog.Found(path, "opened", None, str(error))
+
+
+def _look(path: Path, section: catalog.Section) -> catalog.Found:
+    """Look at one checkpoint; whatever is wrong with it is its own problem, and hides no other."""
+    try:
+        return next(catalog.look([path], section))
+    except Exception as error:
+        return catalog.Found(path, section, None, f"{path} cannot be read: {error or type(error).__name__}")
+
+
+def _absolute(paths: Iterable[str]) -> list[str]:
+    """Paths that mean the same from any folder, each once; links stay as the person knows them."""
+    return list(dict.fromkeys(os.path.abspath(path) for path in paths))
 
 
 def _config_text(config: Any) -> str:
@@ -701,16 +800,19 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _loading_page() -> QWidget:
-    page = QWidget()
-    column = QVBoxLayout(page)
-    column.addStretch(2)
-    label = QLabel("Loading the engine")
-    label.setProperty("role", "muted")
     bar = QProgressBar()
     bar.setRange(0, 0)
     bar.setFixedWidth(220)
-    column.addWidget(label, 0, Qt.AlignmentFlag.AlignHCenter)
-    column.addSpacing(8)
-    column.addWidget(bar, 0, Qt.AlignmentFlag.AlignHCenter)
+    return _page("Loading the engine", bar)
+
+
+def _page(text: str, *below: QWidget) -> QWidget:
+    """A page with a line in its middle."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setSpacing(8)
+    column.addStretch(2)
+    for widget in (make_label(text, "muted"), *below):
+        column.addWidget(widget, 0, Qt.AlignmentFlag.AlignHCenter)
     column.addStretch(3)
     return page

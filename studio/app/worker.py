@@ -47,7 +47,7 @@ class Lane(QObject):
         self._mailbox = Mailbox()
         self._worker: Worker | None = None
         self._next: Job | None = None
-        self._ended = False
+        self._ended = self._closed = False
         self._timer = QTimer(self)
         self._timer.setInterval(DRAIN_MILLISECONDS)
         self._timer.timeout.connect(self._drain)
@@ -63,7 +63,12 @@ class Lane(QObject):
         return self._worker.control if self._worker else None
 
     def submit(self, job: Job) -> None:
-        """Run ``job`` now, or as soon as the one before has stopped. Only the newest waiting job is kept."""
+        """Run ``job`` now, or as soon as the one before has stopped. Only the newest waiting job is kept.
+
+        A lane that was closed takes no more jobs.
+        """
+        if self._closed:
+            return
         if self._worker is not None:
             self._next = job
             self._worker.control.stop()
@@ -77,7 +82,8 @@ class Lane(QObject):
             self._worker.control.stop()
 
     def close(self, milliseconds: int = 20_000) -> bool:
-        """Stop, and wait for the thread to end. Returns whether it has."""
+        """Stop for good, and wait for the thread to end. Returns whether it has; if not, the lane must not go yet."""
+        self._closed = True
         self.stop()
         self._timer.stop()
         if self._worker is None:

@@ -123,7 +123,7 @@ def test_bad_text_is_refused_in_the_knob_s_words(form: KnobForm, qtbot: QtBot, t
     retype(qtbot, edit, text)
     assert not form.is_valid()
     assert states[-1] is False
-    assert form.field("steps").note() == "It takes a whole number from 1 to 4000."
+    assert form.field("steps").note() == "It takes a whole number from 1 to 4,000."
     assert edit.property("bad")
     retype(qtbot, edit, "12")
     assert form.is_valid()

@@ -1,6 +1,5 @@
 """The library under real clicks, keys and drops."""
 
-
 import pytest
 from PySide6.QtCore import QBuffer, QIODevice, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
@@ -129,6 +128,16 @@ def test_the_menu_fits_the_section(library: Library, qtbot: QtBot) -> None:
     with qtbot.waitSignal(library.remove_requested) as caught:
         menu.actions()[-1].trigger()
     assert caught.args == ["/else/broken"]
+
+
+def test_deleting_a_run_names_its_folder_and_all_that_goes(library: Library, qtbot: QtBot) -> None:
+    library.set_entries([Entry("/runs/x/checkpoints/m", "x", (), None, "trained", run_folder="/runs/x")])
+    click(qtbot, library, "x")
+    qtbot.keyClick(library.list, Qt.Key.Key_Delete)
+    box = library.findChild(QMessageBox)
+    for words in ("/runs/x\n", "run folder", "curves", "samples", "continued"):
+        assert words in box.informativeText()
+    box.reject()
 
 
 @pytest.mark.parametrize("sure", [True, False])

@@ -15,8 +15,9 @@ from pytestqt.qtbot import QtBot
 
 from studio.app import theme
 from studio.app.controls import Choice
-from studio.app.panels.schedule import SchedulePanel, ScheduleViews, leftover_in_words, prior_mismatch, to_csv, visits
+from studio.app.panels.schedule import SchedulePanel, ScheduleViews, prior_mismatch, to_csv, visits
 from studio.app.widgets.plots import LivePlot
+from studio.app.words import leftover
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Exact, LogSNR, Quadratic, Uniform
@@ -160,10 +161,10 @@ def test_prior_mismatch_is_the_divergence_of_two_gaussians(alpha_bar: float, mea
 
 
 def test_leftover_signal_in_words() -> None:
-    assert leftover_in_words(0.0064) == "0.64 % of the signal is left there: as good as pure noise."
-    assert "pure noise is close to it" in leftover_in_words(0.018)
-    assert "30 % of the signal" in leftover_in_words(0.3)
-    assert "not what the model expects" in leftover_in_words(0.3)
+    assert leftover(0.0064) == "0.64 % of the signal's amplitude is left there: as good as pure noise."
+    assert "pure noise is close to it" in leftover(0.018)
+    assert "30 % of the signal" in leftover(0.3)
+    assert "not what the model expects" in leftover(0.3)
 
 
 def test_facts_are_those_of_the_schedule(panel: SchedulePanel) -> None:

@@ -265,7 +265,7 @@ def test_the_cost_is_measured_when_it_may_have_changed(asked: list[Any], panel: 
     retype(qtbot, control(panel, "steps", QLineEdit), "6000")
     assert "13 min to the end" in panel.settings.note.text()
     with qtbot.waitSignal(panel.estimate_requested):
-        retype(qtbot, control(panel, "batch", QLineEdit), "64")
+        retype(qtbot, control(panel, "batch", QLineEdit), "96")
         assert "Measuring" in panel.settings.note.text()
     panel.receive(events.Failed(summary="There is not enough memory."))
     assert panel.settings.note.text() == "Not measured: There is not enough memory."
@@ -414,8 +414,12 @@ def test_a_finished_run_is_shown_from_its_messages(panel: TrainPanel) -> None:
     for step in range(10, 401, 10):
         told.append(progress(step, 400, level_loss=level_loss if step % 100 == 0 else None, level_edges=EDGES))
     told += [events.HeldOut(step=400, loss=0.1), events.Saved(path="x", step=400), events.Finished(outcome="done")]
+    before = panel.config()
     panel.show_run(config, iter(told))
+    assert panel.config() == before, "what the person has set stays"
+    panel.settings.use_run.click()
     assert panel.config() == config
+    assert not panel.settings.use_run.isVisible()
     assert len(panel.views.loss.to_csv().splitlines()) == 401
     assert panel.views.levels.means().shape == (4, 25)
     assert panel.views._tiles[0].number() == "400"

@@ -245,7 +245,7 @@ def test_controls_come_back_as_text_from_a_settings_file(qtbot: QtBot, panel: Tr
     qtbot.addWidget(other)
     other.restore({name: str(value) for name, value in state.items()} | {"seed": "8", "steps": "nonsense"})
     other.set_model("m", header((1, 8, 8), DIGITS), Linear())
-    assert other.spec() == dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, steps=20))
+    assert other.spec() == dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, steps=SampleKnobs().steps))
     assert other.points.links_check.isChecked()
     other.restore({})
 
@@ -337,6 +337,21 @@ def test_playing_goes_to_the_end_and_stops(qtbot: QtBot, panel: TrajectoryPanel)
     assert play.text() == "Play"
 
 
+def test_playing_stops_with_the_workspace_out_of_sight(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 5))
+    panel.toggle_play()
+    assert panel._play_timer.isActive()
+    panel.hide()
+    assert not panel._play_timer.isActive()
+
+
+def test_impossible_settings_are_not_taken_up(panel: TrajectoryPanel) -> None:
+    before = panel.spec()
+    panel.restore({"seed": "-3", "clip": "perhaps", "steps": "0"})
+    assert panel.spec() == before
+    assert panel.controls.problem() == ""
+
+
 def test_the_older_run_stays_until_the_newer_comes(panel: TrajectoryPanel) -> None:
     play_in(panel, frames((1, 8, 8), 10, job_id=1))
     panel.go_to(5)
@@ -368,6 +383,8 @@ def test_frames_that_leave_out_steps_keep_their_numbers(qtbot: QtBot, panel: Tra
     assert panel.images.curves.plot.marker() == 14
     panel.images.curves.plot.marker_moved.emit(48.0)
     assert where(panel) == "49 / 100"
+    labels = panel.images.filmstrip.labels()
+    assert labels == [7 * step if step < 15 else 100 for step in panel.images.filmstrip.steps()]
     assert "η" in panel.controls.formula.text().text()
 
 

@@ -70,7 +70,7 @@ class PaintCount:
     [
         (np.log10(0.02), np.log10(0.2), [".02", ".05", ".1", ".2"]),
         (-4.0, 0.0, ["1e-4", "1e-3", ".01", ".1", "1"]),
-        (3.0, 5.0, ["1k", "3k", "10k", "30k", "100k"]),
+        (3.0, 5.0, ["1,000", "3,000", "10k", "30k", "100k"]),
     ],
 )
 def test_log_ticks_read_as_numbers(lo, hi, labels):
@@ -443,7 +443,7 @@ def test_shown_steps_hold_ends_and_current(current):
 
 
 def test_filmstrip_click_drag_and_keys_select_steps(qtbot, scheme):
-    strip = shown(qtbot, Filmstrip(), 700, 160)
+    strip = shown(qtbot, Filmstrip(), 800, 160)
     for _ in range(11):
         strip.append_frame(np.zeros((2, 1, 8, 8), np.uint8))
     seen: list[int] = []
@@ -469,6 +469,8 @@ def test_long_filmstrip_selects_a_shown_step(qtbot, scheme):
     strip.set_frames(np.zeros((301, 2, 3, 8, 8), np.uint8))
     strip.set_current(123)
     assert 123 in strip.steps()
+    columns = len(strip.steps())
+    assert strip.height() - strip.place_of(0, 1, columns).bottom() < 30, "pictures are as tall as the strip allows"
     column = 4
     wanted = strip.steps()[column]
     with qtbot.waitSignal(strip.step_selected) as caught:

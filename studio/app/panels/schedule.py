@@ -27,7 +27,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -47,6 +47,7 @@ from studio.app.controls import Banner, Choice, Field, LabeledSlider, Panel, mak
 from studio.app.panels.method_picker import MethodPicker
 from studio.app.widgets import scale
 from studio.app.widgets.plots import LivePlot
+from studio.app.words import leftover
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.files import explain, write_text
@@ -59,6 +60,7 @@ from studio.core.schedules import DiscreteSchedule
 
 WIDTH = 280
 _ROW_HEIGHT = 26
+_NARROW = 620  # pixels: not all columns of the table can be read
 _STEPS = next(knob for knob in knobs_of(SampleKnobs) if knob.name == "steps")
 _TIME = "t, data to noise"
 _Index = QModelIndex | QPersistentModelIndex
@@ -112,20 +114,11 @@ def prior_mismatch(level: Level, mean: float, std: float) -> float:
     return 0.5 * (excess + alpha_bar * mean**2 - math.log1p(excess))
 
 
-def leftover_in_words(alpha: float) -> str:
-    """What it means to start from pure noise where ``alpha`` of the signal should be left."""
-    share = f"{100.0 * alpha:.2g} % of the signal"
-    if alpha < 0.01:
-        return f"{share} is left there: as good as pure noise."
-    if alpha < 0.05:
-        return f"{share} is left there: pure noise is close to it."
-    return f"{share} is left there: pure noise is not what the model expects, so samples may come out grey or off."
-
-
 class _VisitTable(QAbstractTableModel):
     """The visited levels as a table."""
 
     _HEADS = ("k", "step τ", "t", "α", "σ", "log-SNR", "jump β", "posterior σ")
+    SPARE = (2, 7)  # what is left out where the window is narrow; the export has it
     _TIPS = (
         "The order of the visits: 0 is the noisiest.",
         "The training step, from 0 to T − 1.",
@@ -185,8 +178,10 @@ class ScheduleViews(QWidget):
         self._schedule, self._others = schedule, list(others)
         self._selected: int | None = None
         self.beta = LivePlot(_TIME, "β, log", log_y=True, x_range=(0.0, 1.0), title="β, noise added in a step")
-        self.alpha_bar = LivePlot(_TIME, "ᾱ, signal left", x_range=(0.0, 1.0), y_range=(0.0, 1.0))
-        self.log_snr = LivePlot(_TIME, "log-SNR", x_range=(0.0, 1.0))
+        self.alpha_bar = LivePlot(
+            _TIME, "ᾱ", x_range=(0.0, 1.0), y_range=(0.0, 1.0), title="ᾱ, signal power left", legend=False
+        )
+        self.log_snr = LivePlot(_TIME, "log-SNR", x_range=(0.0, 1.0), title="log-SNR, ln(ᾱ / (1 − ᾱ))", legend=False)
         self.plots = (self.beta, self.alpha_bar, self.log_snr)
         for plot in self.plots:
             self._add_curves(plot, others)
@@ -235,6 +230,11 @@ class ScheduleViews(QWidget):
         """The number of the marked visit."""
         return self._selected
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for column in _VisitTable.SPARE:
+            self.table.setColumnHidden(column, self.width() < _NARROW)
+
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid():
             self.select(now.row())
@@ -267,9 +267,9 @@ class ScheduleViews(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(12)
-        grid.addWidget(_framed(self.beta), 0, 0, 1, 2)
-        grid.addWidget(_framed(self.alpha_bar), 1, 0)
-        grid.addWidget(_framed(self.log_snr), 1, 1)
+        grid.addWidget(_framed(self.beta, 190), 0, 0, 1, 2)
+        grid.addWidget(_framed(self.alpha_bar, 176), 1, 0)
+        grid.addWidget(_framed(self.log_snr, 176), 1, 1)
         grid.addWidget(self._table_panel, 2, 0, 1, 2)
         for row, stretch in enumerate((30, 26, 28)):
             grid.setRowStretch(row, stretch)
@@ -291,7 +291,7 @@ class ScheduleSettings(QFrame):
         self.steps = LabeledSlider(1, self._longest, integer=True, log=True, value=float(SampleKnobs().steps))
         self.steps.setObjectName("steps")
         self.grid = MethodPicker(
-            "grid", "Steps from", "Which of the schedule's noise levels to visit.", LogSNR, spacing=6
+            "grid", "Steps from", "Steps from\nWhich of the schedule's noise levels to visit.", LogSNR, spacing=6
         )
         self.other = Choice([("", "nothing")])
         self.other.setObjectName("other")
@@ -324,9 +324,11 @@ class ScheduleSettings(QFrame):
             self.steps.setRange(1, self._longest)
             self.other.set_options([("", "nothing"), *((name, name) for name in others)])
 
-    def say(self, problem: str, grid: object) -> None:
-        """Say why no levels follow from what is set ("" if they do), and dim what has no effect."""
-        self._steps_field.set_enabled(not isinstance(grid, Exact), "follows from the typed list")
+    def say(self, problem: str, grid: object, count: int | None) -> None:
+        """Say why no levels follow from what is set ("" if they do), how many do, and dim what has no effect."""
+        typed = isinstance(grid, Exact)
+        self._steps_field.set_enabled(not typed, "follows from the typed list")
+        self.steps.set_shown(count if typed else None)
         self.grid.set_error(problem)
         self.export_button.setEnabled(not problem)
 
@@ -405,7 +407,7 @@ class _Facts(QWidget):
         """The first visited level, where samples start from pure noise; None where there is none."""
         alpha = None if level is None else float(level.alpha)
         self._values[-1].setText("–" if alpha is None else scale.number(alpha))
-        self.sentence.setText("" if alpha is None else leftover_in_words(alpha))
+        self.sentence.setText("" if alpha is None else leftover(alpha))
 
     def texts(self) -> dict[str, str]:
         """What is shown, by name."""
@@ -494,7 +496,7 @@ class SchedulePanel(QWidget):
             levels = levels_of(self._spec, schedule)
         except ValueError as error:
             problem = str(error)
-        self.settings.say(problem, self._spec.grid)
+        self.settings.say(problem, self._spec.grid, len(levels) - 1 if levels else None)
         self.settings.facts.show_start(levels[0] if levels else None)
         views.show_visits(visits(schedule, levels) if levels else [])
 
@@ -581,8 +583,9 @@ def _make_table(model: _VisitTable) -> QTableView:
     return table
 
 
-def _framed(plot: LivePlot) -> Panel:
+def _framed(plot: LivePlot, least: int) -> Panel:
     panel = Panel()
+    panel.setMinimumHeight(least)
     panel.content.addWidget(plot)
     margins = panel.layout()
     assert margins is not None

@@ -30,13 +30,12 @@ from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
-from studio.app.widgets.plots import LivePlot
+from studio.app.widgets.plots import LEFT, LivePlot
 from studio.app.words import duration
 from studio.core.config import TrainConfig
 from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Status
 
 MOST_PREVIEWS = 240
-_TITLE_INDENT = 50  # where plots put theirs
 _CHUNK = 256
 _ANY_WIDTH = (1 << 24) - 1  # Qt's own limit
 
@@ -277,16 +276,16 @@ class RunViews(QWidget):
 
     def _make_views(self) -> None:
         self._tiles = [StatTile("") for _ in range(4)]
-        self.loss = LivePlot("steps", "loss, log", log_y=True, title="Loss")
+        self.loss = LivePlot("steps", "loss, log", log_y=True, title="Loss", whole_x=True)
         self.loss.add_series("raw", "each step", "series_raw", width=1.0)
         self.loss.add_series("held_out", "held out", "series_held_out", dashed=True, points=True)
         self.loss.add_series("smoothed", "smoothed", "series_smoothed", width=2.0)
         self.levels = HeatMap(title="Loss by noise level")
-        self.gradient = LivePlot("steps", "norm", title="Gradient norm")
+        self.gradient = LivePlot("steps", "norm", title="Gradient norm", whole_x=True)
         self.gradient.add_series("value", "gradient norm", "series_gan", width=1.0)
-        self.rate = LivePlot("steps", "η", title="Learning rate")
+        self.rate = LivePlot("steps", "η", title="Learning rate", whole_x=True)
         self.rate.add_series("value", "learning rate", "series_smoothed")
-        self.speed = LivePlot("steps", "per second", title="Throughput", y_range=(0.0, 1.0))
+        self.speed = LivePlot("steps", "per second", title="Throughput", y_range=(0.0, 1.0), whole_x=True)
         self.speed.add_series("value", "throughput", "series_raw")
         self.loss_stage = Stage(
             "Loss", "The loss of each step, smoothed, and on held-out data.\nPress Start.", self.loss
@@ -443,9 +442,9 @@ class TrainPanel(QWidget):
         self.settings.receive(event)
 
     def show_run(self, config: TrainConfig, events: Iterable[Event]) -> None:
-        """Show a run from its settings and the messages it left, oldest first."""
-        self.set_config(config)
+        """Show a run from the messages it left, oldest first. Its settings are offered; the form stays as it is."""
         self._begin(config)
+        self.settings.offer(config)
         told = list(events)
         progress = [event for event in told if isinstance(event, Progress)]
         if progress:
@@ -458,9 +457,11 @@ class TrainPanel(QWidget):
     def clear(self) -> None:
         """Empty the views; the settings stay."""
         self._run_data = None
+        self.settings.offer(None)
         self.views.clear()
 
     def _start(self, config: TrainConfig) -> None:
+        self.settings.offer(None)
         self._begin(config)
         self.start_requested.emit(config)
 
@@ -472,6 +473,7 @@ class TrainPanel(QWidget):
 def _plot_title(text: str) -> QLabel:
     title = QLabel(text)
     title.setFont(ui_font(12, QFont.Weight.DemiBold))
-    title.setIndent(_TITLE_INDENT)
+    title.setIndent(LEFT)
     title.setFixedHeight(22)
+    title.setMinimumWidth(1)  # a narrow window cuts it off rather than being too narrow for all
     return title

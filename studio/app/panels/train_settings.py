@@ -114,6 +114,7 @@ class TrainSettings(QFrame):
         self._shown_data: Any = None
         self._cost: tuple[tuple[Any, ...], Estimate] | None = None
         self._asked: tuple[Any, ...] | None = None
+        self._not_measured = ""
         self._saved = ""
 
         self._preset = Choice([(name, preset.title) for name, preset in self._presets.items()] + [(_CUSTOM, "Custom")])
@@ -140,6 +141,11 @@ class TrainSettings(QFrame):
         self.note = make_label("", "muted", wrap=True)
         self.note.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.note.setMinimumHeight(34)  # two lines: the buttons stay where they are
+        self.use_run = QPushButton("Use this run's settings")
+        self.use_run.setProperty("flat", True)
+        self.use_run.setToolTip("Put the settings of the run that is shown here into the form.")
+        self.use_run.clicked.connect(self._take_offered)
+        self._offered: TrainConfig | None = None
         self.buttons = RunButtons()
         self._data_timer, self._estimate_timer = _timer(self, DATA_MILLISECONDS), _timer(self, ESTIMATE_MILLISECONDS)
         self._lay_out()
@@ -183,6 +189,11 @@ class TrainSettings(QFrame):
         self._quiet = False
         self._refresh()
 
+    def offer(self, config: TrainConfig | None) -> None:
+        """Offer another training's settings, which a button takes up; None takes the offer back."""
+        self._offered = config
+        self._refresh()
+
     def set_state(self, state: State) -> None:
         """What the training does now; settings are fixed while it runs."""
         if state == "running" and self._state == "idle":
@@ -190,6 +201,8 @@ class TrainSettings(QFrame):
         if state != "idle" and self.isAncestorOf(QApplication.focusWidget() or self):
             # Qt would move the focus, and the form with it, to whatever can still be used.
             self.buttons.primary.setFocus()
+        if state == "idle" and self._state != "idle":
+            self._asked, self._not_measured = None, ""  # what was not answered before the training is asked again
         self._state = state
         self._refresh()
 
@@ -199,7 +212,7 @@ class TrainSettings(QFrame):
             case DataPreview():
                 self._show_data(event)
             case Estimate() if self._asked and not self._estimate_timer.isActive():
-                self._cost = (self._asked, event)
+                self._cost, self._not_measured = (self._asked, event), ""
                 self._refresh()
             case Failed() if self._state == "idle":
                 self._show_failure(event.summary)
@@ -247,6 +260,7 @@ class TrainSettings(QFrame):
         foot.setProperty("surface", "bottom")
         below = _column(foot)
         below.setContentsMargins(16, 10, 18, 16)
+        below.addWidget(self.use_run)
         below.addWidget(self.note)
         below.addWidget(self.buttons)
         layout = QVBoxLayout(self)
@@ -272,8 +286,18 @@ class TrainSettings(QFrame):
                 _dim(choice, name, "This machine has none.", mark="none here")
 
     def _take_preset(self, name: object) -> None:
-        if name in self._presets:
-            self.set_config(self._presets[str(name)])
+        """Take up a preset; a name that was typed stays."""
+        if name not in self._presets:
+            return
+        typed = self._title.text() if self._title.isModified() else ""
+        self.set_config(self._presets[str(name)])
+        if typed.strip():
+            self._title.setText(typed)
+            self._title.setModified(True)
+
+    def _take_offered(self) -> None:
+        if self._offered is not None:
+            self.set_config(self._offered)
 
     def _fit_to_data(self) -> None:
         """After another data set was chosen: its name and, for data of another kind, what suits it."""
@@ -309,19 +333,27 @@ class TrainSettings(QFrame):
         self._preset.blockSignals(True)
         self._preset.setValue(self._preset_of(config))
         self._preset.blockSignals(False)
+        self.use_run.setVisible(self._offered is not None and self._offered != config and self._state == "idle")
         self.buttons.set_state(self._state, problem)
-        theme.restyle(self.note, role="error" if problem and self._state == "idle" else "muted")
         if self._state != "idle":
-            self.note.setText(f"Settings are fixed while training.{self._saved}")
+            self._say(f"Settings are fixed while training.{self._saved}")
         elif config is None:
             self._estimate_timer.stop()
-            self.note.setText(problem)
+            self._say(problem, bad=True)
         elif self._cost is not None and self._cost[0] == _what_costs(config):
-            self.note.setText(_cost_in_words(self._cost[1], config.run.steps))
+            self._say(_cost_in_words(self._cost[1], config.run.steps))
+        elif self._not_measured and self._asked == _what_costs(config):
+            self._estimate_timer.stop()
+            self._say(self._not_measured, bad=True)
         else:
-            self.note.setText("Measuring time and memory…")
+            self._say("Measuring time and memory…")
             if self._asked != _what_costs(config) and self.isVisible():
                 self._estimate_timer.start()
+
+    def _say(self, text: str, *, bad: bool = False) -> None:
+        """Tell the cost, or in red why there is none, above the buttons."""
+        theme.restyle(self.note, role="error" if bad else "muted")
+        self.note.setText(text)
 
     def _set_reasons(self) -> None:
         """Dim what has no effect, and say why."""
@@ -353,7 +385,7 @@ class TrainSettings(QFrame):
     def _ask_for_estimate(self) -> None:
         if self._state == "idle":
             config = self.config()
-            self._asked = _what_costs(config)
+            self._asked, self._not_measured = _what_costs(config), ""
             self.estimate_requested.emit(config)
 
     def _show_data(self, event: DataPreview) -> None:
@@ -373,7 +405,8 @@ class TrainSettings(QFrame):
         if self._summary.text() == _LOADING:
             self._summary.setText(f"Not loaded: {summary}")
         if self._asked is not None and (self._cost is None or self._cost[0] != self._asked):
-            self.note.setText(f"Not measured: {summary}")
+            self._not_measured = f"Not measured: {summary}"
+            self._refresh()
 
     def _start(self) -> None:
         self.start_requested.emit(self.config())

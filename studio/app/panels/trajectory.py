@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QByteArray, QStandardPaths, Qt, QTimer, Signal
-from PySide6.QtGui import QImageWriter, QKeyEvent, QKeySequence, QPixmap, QShortcut, QShowEvent
+from PySide6.QtGui import QHideEvent, QImageWriter, QKeyEvent, QKeySequence, QPixmap, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.app.controls import Banner
@@ -312,7 +312,8 @@ class TrajectoryPanel(QWidget):
         self.controls.save_requested.connect(self._save)
         self.controls.keep_requested.connect(self._keep)
         for keys, slot in (("F5", self._ask), ("Ctrl+R", self._ask), ("Ctrl+E", self._save)):
-            shortcut = QShortcut(QKeySequence(keys), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            # They reach this workspace from the model library too, and rest while another one is in front.
+            shortcut = QShortcut(QKeySequence(keys), self, context=Qt.ShortcutContext.WindowShortcut)
             shortcut.activated.connect(slot)
 
     def _moved(self, position: int) -> None:
@@ -322,12 +323,16 @@ class TrajectoryPanel(QWidget):
     def _tell(self, text: str) -> None:
         waiting = f"{text}…" if text else "No samples yet"
         self.images.set_waiting(waiting)
-        self.images.hint.setText(f"{text}…" if text else "click one to follow it")
+        self.images.hint.setText(f"{text}…" if text else "click a picture above to follow it")
         self.points.hint.setText(f"{text}…" if text else "")
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._focus_scrubber()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._stop_playing()
 
     def _focus_scrubber(self) -> None:
         """Keys step through the run at once, unless they are of use elsewhere, as in the model library."""

@@ -32,9 +32,11 @@ from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
+from studio.app.words import CLEAN_START, leftover
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Exact, LogSNR
 from studio.core.knobs import Knob, knobs_of
+from studio.core.levels import Level
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
 from studio.core.schedules import NoiseSchedule
@@ -164,6 +166,7 @@ class TrajectoryControls(QFrame):
         self._class_names: tuple[str, ...] = ()
         self._is_image = True
         self._seed_problem = ""
+        self._bad: dict[str, str] = {}
         self._label = "each"
         self.formula = FormulaBox()
         self.walk = Walk()
@@ -228,12 +231,15 @@ class TrajectoryControls(QFrame):
 
     def problem(self) -> str:
         """Why what is set cannot be sampled; "" if it can."""
-        if self._seed_problem or self._schedule is None:
-            return self._seed_problem or "No model is open."
-        return self._grid_problem()
+        if self._schedule is None:
+            return "No model is open."
+        found = (self._seed_problem, *self._bad.values())
+        return next((problem for problem in found if problem), "") or self._levels()[0]
 
     def new_seed(self) -> None:
-        """Draw another seed, short enough to be told to someone."""
+        """Draw another seed, short enough to be told to someone; where none has an effect, keep it."""
+        if not self._seed.isEnabled():
+            return
         self._seed.setText(str(secrets.randbelow(100_000)))
 
     def state(self) -> dict[str, Any]:
@@ -261,19 +267,25 @@ class TrajectoryControls(QFrame):
                 value = parsed(knob, state.get(name))
                 if value is not None:
                     slider.setValue(value)
-            self._seed.setText(str(state.get("seed", self._last_seed)))
+            seed = parsed(_KNOBS["seed"], state.get("seed"))
+            self._seed.setText(str(self._last_seed if seed is None else seed))
             self._label = str(state.get("label", self._label))
             self._class.setValue(self._label)
-            self._clip.setChecked(bool(parsed(_KNOBS["clip"], state.get("clip", self._clip.isChecked()))))
+            clip = parsed(_KNOBS["clip"], state.get("clip"))
+            self._clip.setChecked(self._clip.isChecked() if clip is None else bool(clip))
         self._refresh(quiet=True)
 
     # Making
 
     def _make_controls(self) -> None:
-        self.sampler = MethodPicker("sampler", "Method", "How to go from one noise level to the next.", DDIM, spacing=6)
-        self.grid = MethodPicker(
-            "grid", "Steps from", "Which of the schedule's noise levels to visit.", LogSNR, spacing=6
+        self.sampler = MethodPicker(
+            "sampler", "Method", "Method\nHow to go from one noise level to the next.", DDIM, spacing=6
         )
+        self.grid = MethodPicker(
+            "grid", "Steps from", "Steps from\nWhich of the schedule's noise levels to visit.", LogSNR, spacing=6
+        )
+        self.start_note = make_label("", "warning", wrap=True)
+        self.start_note.hide()
         self._steps = _slider(_KNOBS["steps"], high=1000)
         self._images = _slider(_KNOBS["count"], high=MOST_IMAGES, name="images")
         self._points = _slider(_KNOBS["count"], high=MOST_POINTS, value=_NUM_POINTS, name="points")
@@ -285,6 +297,7 @@ class TrajectoryControls(QFrame):
         self._class.setObjectName("label")
         self._seed = QLineEdit(str(_KNOBS["seed"].default))
         self._seed.setObjectName("seed")
+        self._seed.setAccessibleName("Seed")
         self._last_seed = int(self._seed.text())
         self.dice_button = QToolButton()
         self.dice_button.setToolTip("New seed (N)")
@@ -312,7 +325,7 @@ class TrajectoryControls(QFrame):
             (self._points_field, self._points, dataclasses.replace(count, high=MOST_POINTS)),
             (self._guidance_field, self._guidance, _KNOBS["guidance"]),
         ):
-            slider.invalid.connect(partial(_say_range, field, knob))
+            slider.invalid.connect(partial(self._say_range, field, knob))
         self._steps.invalid.connect(self._say_steps)
 
     def _arrange(self) -> None:
@@ -326,6 +339,7 @@ class TrajectoryControls(QFrame):
             self.sampler,
             self._steps_field,
             self.grid,
+            self.start_note,
             make_label("Start", "section"),
             self._seed_field,
             self._images_field,
@@ -349,10 +363,8 @@ class TrajectoryControls(QFrame):
     def _make_buttons(self) -> QGridLayout:
         self.again_button = QPushButton("Sample again")
         self.again_button.setProperty("primary", True)
-        self.again_button.setToolTip("Sample with the same seed (F5 or Ctrl+R)")
         self.again_button.clicked.connect(self.again_requested)
         self.seed_button = QPushButton("New seed")
-        self.seed_button.setToolTip("Sample with another seed (N)")
         self.seed_button.clicked.connect(self.new_seed)
         self.save_button = QPushButton("Save picture…")
         self.save_button.setToolTip("Save x̂₀ of this step as a PNG (Ctrl+E)")
@@ -372,9 +384,11 @@ class TrajectoryControls(QFrame):
         self._read_seed()
         if self._class_names and self._class.value() is not None:
             self._label = str(self._class.value())
-        self._dim()
-        problem = self._grid_problem()
+        problem, levels = self._levels()
         self.grid.set_error(problem)
+        self._dim(levels)
+        self._show_start(levels)
+        self._set_buttons()
         if not quiet:
             self.changed.emit()
 
@@ -388,24 +402,50 @@ class TrajectoryControls(QFrame):
         theme.restyle(self._seed, bad=bool(self._seed_problem))
 
     def _say_steps(self, text: str) -> None:
-        _say_range(self._steps_field, dataclasses.replace(_KNOBS["steps"], high=self._longest), text)
+        self._say_range(self._steps_field, dataclasses.replace(_KNOBS["steps"], high=self._longest), text)
 
-    def _grid_problem(self) -> str:
+    def _say_range(self, field: Field, knob: Knob, text: str) -> None:
+        """``text`` was typed into a slider's number and is none it takes; "" once it is."""
+        problem = f"It takes {knob.allowed}." if text else ""
+        field.set_error(problem)
+        self._bad[knob.label] = f"{knob.label}: {problem}" if problem else ""
+        self._set_buttons()
+
+    def _levels(self) -> tuple[str, list[Level]]:
+        """Why no levels can be visited ("" if some can), and those that will be."""
         if self._schedule is None:
-            return ""
+            return "", []
         try:
-            levels_of(self.spec(), self._schedule)
+            return "", levels_of(self.spec(), self._schedule)
         except ValueError as error:
-            return str(error)
-        return ""
+            return str(error), []
 
-    def _dim(self) -> None:
-        grid = self.grid.value()
-        typed = isinstance(grid, Exact)
+    def _show_start(self, levels: list[Level]) -> None:
+        """Warn where sampling would start from a level that is far from pure noise."""
+        too_clean = bool(levels) and levels[0].alpha >= CLEAN_START
+        self.start_note.setText(leftover(float(levels[0].alpha)) if too_clean else "")
+        self.start_note.setVisible(too_clean)
+
+    def _set_buttons(self) -> None:
+        problem = self.problem()
+        self.again_button.setEnabled(not problem)
+        self.again_button.setToolTip(problem or "Sample with the same seed (F5 or Ctrl+R)")
+        unseeded = "" if self._seed.isEnabled() else f"No seed has an effect: {self._seed_field.note()}."
+        self.seed_button.setEnabled(not unseeded)
+        self.seed_button.setToolTip(unseeded or "Sample with another seed (N)")
+
+    def _dim(self, levels: list[Level]) -> None:
+        typed = self.grid.method() is Exact
         self._steps_field.set_enabled(not typed, "follows from the typed list")
+        self._steps.set_shown(len(levels) - 1 if typed and levels else None)
         walking = self.walk.between() is not None
+        sampler = self.sampler.value()
+        seeded = not (walking and isinstance(sampler, DDIM) and sampler.eta == 0.0)
+        self._seed_field.set_enabled(seeded, "the starts are A and B")
         knows_classes, label = bool(self._class_names), self._class.value()
         self._class_field.set_enabled(knows_classes, "this model has no classes")
+        if knows_classes:
+            self._class_field.set_hint("walks use no class: choose one" if walking and label == "each" else "")
         one_class = label != "none" and not (walking and label == "each")
         reason = "a walk needs one class" if walking and knows_classes else "needs a class"
         self._guidance_field.set_enabled(knows_classes and one_class, reason)
@@ -438,11 +478,6 @@ def _slider(
 def _field(knob: Knob, control: QWidget) -> Field:
     name = f"{knob.label} {knob.symbol}".strip()
     return Field(knob.label, control, symbol=knob.symbol, tooltip=f"{name}\n{knob.help}")
-
-
-def _say_range(field: Field, knob: Knob, text: str) -> None:
-    """``text`` was typed into a slider's number and is none it takes; "" once it is."""
-    field.set_error(f"It takes {knob.allowed}." if text else "")
 
 
 def _column(owner: QWidget, spacing: int) -> QVBoxLayout:

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QPushButton, QSlider, QStyle, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSlider,
+    QStyle,
+    QVBoxLayout,
+    QWidget,
+)
 
 from studio.app import theme
 from studio.app.controls import ElidedLabel, Panel, StatTile, make_label
@@ -23,11 +33,16 @@ from studio.app.widgets.particles import Particles
 from studio.app.widgets.pictures import to_pixels, to_qimage
 from studio.app.widgets.plots import LivePlot
 from studio.core.events import Frame
+from studio.core.levels import Level, beta_between
 
 _SPACE = 12
 _LEAST_EXTENT = 3.2  # standard normal starts lie within
 _SHEET_HEADER = 24  # what a panel's header and margins take more in height than in width
-_FILM_COLUMNS = 15  # that fill the width; a longer film's pictures are smaller
+_NARROW, _LEAST_HEIGHT = 600, 380  # pixels: where particles and numbers are not side by side, and how high then
+_FILM_COLUMNS = 15  # that fill the width; of a longer film, some steps are left out
+_SEEN = "x<sub>t</sub>", "what the network sees"
+_FIELD_HELP = "The score times σ: where the network would push a point, longer for further"
+_NO_NOISE = "nothing is left to remove"
 _STALE = 0.3  # how bright the pictures of an older run are while a newer one replaces them
 
 
@@ -122,7 +137,7 @@ class StepCurves(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plot = LivePlot("step", "RMS", y_range=(0.0, 1.0), x_range=(0.0, 1.0))
+        self.plot = LivePlot("step", "RMS", y_range=(0.0, 1.0), x_range=(0.0, 1.0), whole_x=True)
         self.plot.add_series("log_snr", "log-SNR, scaled", "series_smoothed")
         self.plot.add_series("x0_change", "change of x̂₀", "series_held_out")
         self.plot.add_series("eps_norm", "norm of ε̂", "series_gan")
@@ -132,15 +147,15 @@ class StepCurves(QWidget):
             "log-SNR runs from 0 to 1 over the levels of the run. Drag the line to go to a step."
         )
         self.plot.marker_moved.connect(self.marker_moved)
-        self._total = 1
+        self._reel: Reel | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.plot)
 
     def show_reel(self, reel: Reel) -> None:
         """Draw the run so far."""
-        if reel.total != self._total:
-            self._total = reel.total
+        if reel is not self._reel:
+            self._reel = reel
             self.plot.clear()
             self.plot.set_x_extent(0.0, float(reel.total))
         curves = reel.curves()
@@ -153,6 +168,7 @@ class StepCurves(QWidget):
 
     def clear(self) -> None:
         """Forget the run."""
+        self._reel = None
         self.plot.clear()
         self.plot.set_marker(None)
 
@@ -222,10 +238,12 @@ class ImagesView(View):
         self._strip: list[NDArray[np.uint8]] = []
         self._strip_of: tuple[Reel | None, int] = (None, -1)
         self._sheets: list[Panel] = []
+        self._waiting = "No samples yet"
+        self._at_sample = False
         top = QHBoxLayout()
         top.setSpacing(_SPACE)
         for key, title, subtitle in (
-            ("x", "x<sub>t</sub>", "what the network sees"),
+            ("x", *_SEEN),
             ("x0", "x̂<sub>0</sub>", "what it believes"),
             ("eps", "ε̂", "what it would remove"),
         ):
@@ -259,14 +277,16 @@ class ImagesView(View):
         for grid, pictures in zip(self.grids.values(), self._reel.pictures(position), strict=True):
             grid.set_images(pictures)
             grid.set_selected(image)
+        self._show_end(frame.sigma == 0.0)
         self.filmstrip.set_current(position)
-        told = " · ".join((*_told(frame), f"image {image + 1} followed"))
+        told = " · ".join((*_told(frame, self._reel.jump(position)), f"image {image + 1} followed"))
         self.step_panel.set_title(f"Step {frame.index} of {frame.total}", told)
         super().show_position(position, image)
 
     def clear(self) -> None:
         super().clear()
         self._older, self._strip, self._strip_of = [], [], (None, -1)
+        self._show_end(False)
         for grid in self.grids.values():
             grid.clear()
         self.filmstrip.clear()
@@ -274,8 +294,9 @@ class ImagesView(View):
 
     def set_waiting(self, text: str) -> None:
         """What empty sheets say."""
-        for grid in self.grids.values():
-            grid.set_empty_text(text)
+        self._waiting = text
+        for key, grid in self.grids.items():
+            grid.set_empty_text(_NO_NOISE if key == "eps" and self._at_sample else text)
         self.filmstrip.set_empty_text(text)
 
     def finish(self) -> None:
@@ -300,6 +321,14 @@ class ImagesView(View):
         film = min(max((self.width() - 2 * _SHEET_HEADER) / _FILM_COLUMNS - 8, 40), 80)
         self.filmstrip.setFixedHeight(round(2 * film) + 34)
 
+    def _show_end(self, at_sample: bool) -> None:
+        """Say what the sheets hold: at the sample, x_t is x_0 and nothing is left for eps-hat."""
+        self._at_sample = at_sample
+        self._sheets[0].set_title(*(("x<sub>0</sub>", "the sample") if at_sample else _SEEN))
+        if at_sample:
+            self.grids["eps"].clear()
+        self.grids["eps"].set_empty_text(_NO_NOISE if at_sample else self._waiting)
+
     def _make_strip(self, image: int) -> None:
         """The frames that came, then those still to come: the older run's, darkened, until they are replaced."""
         assert self._reel is not None
@@ -308,14 +337,17 @@ class ImagesView(View):
         self._strip_of = (self._reel, image)
         self._strip = [*self._strip, *came] if same else came
         if same and not self._older:
-            for frame in came:
-                self.filmstrip.append_frame(frame)
+            for frame, told in zip(came, self._reel.frames[len(self._strip) - len(came) :], strict=True):
+                self.filmstrip.append_frame(frame, told.index)
         elif came:
             self._lay_strip()
 
     def _lay_strip(self) -> None:
         rest = [(_STALE * frame).astype(np.uint8) for frame in self._older[len(self._strip) :]]
-        self.filmstrip.set_frames([*self._strip, *rest])
+        assert self._reel is not None
+        told = [frame.index for frame in self._reel.frames[: len(self._strip)]]
+        # An older run lends pictures only where it told every step: there, position and step are the same.
+        self.filmstrip.set_frames([*self._strip, *rest], [*told, *range(len(told), len(told) + len(rest))])
 
     def _clicked(self, image: int) -> None:
         sender = self.sender()
@@ -337,13 +369,13 @@ class PointsView(View):
         self.particles = Particles()
         self.field_check = QCheckBox("Score field")
         self.field_check.setChecked(True)
-        self.field_check.setToolTip("The score times σ: where the network would push a point, longer for further")
+        self.field_check.setToolTip(_FIELD_HELP)
         self.links_check = QCheckBox("x̂₀ links")
         self.links_check.setToolTip("Where the network believes each particle comes from")
         for check in (self.field_check, self.links_check):
             check.toggled.connect(self._redraw)
         self._position = 0
-        self._tiles = {name: StatTile(name) for name in ("α", "σ", "log-SNR", "β", "network calls", "norm of ε̂")}
+        self._tiles = {name: StatTile(name) for name in ("α", "σ", "log-SNR", "jump β", "network calls", "norm of ε̂")}
         self.main_panel = Panel("Particles", "")
         self.main_panel.add_header_widget(self.field_check)
         self.main_panel.add_header_widget(self.links_check)
@@ -356,15 +388,24 @@ class PointsView(View):
             tiles.addWidget(tile, place // 2, place % 2)
         self.step_panel.add_header_widget(self.hint)
         self.step_panel.content.addLayout(tiles)
-        right = QVBoxLayout()
-        right.setSpacing(_SPACE)
-        right.addWidget(self.step_panel)
-        right.addWidget(_plot_panel(self.curves), 1)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(_SPACE)
-        row.addWidget(self.main_panel, 19)
-        row.addLayout(right, 12)
+        self._beside = QBoxLayout(QBoxLayout.Direction.TopToBottom)
+        self._beside.setSpacing(_SPACE)
+        self._beside.addWidget(self.step_panel)
+        self._beside.addWidget(_plot_panel(self.curves), 1)
+        self._whole = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._whole.setContentsMargins(0, 0, 0, 0)
+        self._whole.setSpacing(_SPACE)
+        self._whole.addWidget(self.main_panel, 19)
+        self._whole.addLayout(self._beside, 12)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where the window is narrow, numbers and curves lie under the particles."""
+        super().resizeEvent(event)
+        along, down = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
+        narrow = self.width() < _NARROW
+        self._whole.setDirection(down if narrow else along)
+        self._beside.setDirection(along if narrow else down)
+        self.main_panel.setMinimumHeight(_LEAST_HEIGHT if narrow else 0)
 
     def set_data(self, points: NDArray) -> None:
         """The real data, (M, D); it fixes the range shown, which also holds the starting noise."""
@@ -388,14 +429,18 @@ class PointsView(View):
         frame = self._reel.frames[position]
         self.main_panel.set_subtitle(f"{len(frame.x):,} points")
         self.step_panel.set_title(f"Step {frame.index} of {frame.total}")
-        for tile, number in zip(self._tiles.values(), _numbers(frame), strict=True):
-            tile.set(number)
+        for tile, text in zip(self._tiles.values(), _numbers(frame, self._reel.jump(position)), strict=True):
+            tile.set(text)
+        self.field_check.setEnabled(frame.sigma > 0.0)
+        self.field_check.setToolTip(_FIELD_HELP if frame.sigma > 0.0 else "The sample has no noise left, so no score.")
         self._redraw()
 
     def clear(self) -> None:
         super().clear()
         self.particles.clear()
         self.particles.set_range(_LEAST_EXTENT)
+        self.field_check.setEnabled(True)
+        self.field_check.setToolTip(_FIELD_HELP)
         self.step_panel.set_title("Step –")
         for tile in self._tiles.values():
             tile.set("–")
@@ -419,18 +464,18 @@ def number(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
 
 
-def _told(frame: Frame) -> tuple[str, ...]:
-    alpha, sigma, ratio, beta, calls, _ = _numbers(frame)
-    return f"α {alpha}", f"σ {sigma}", f"log-SNR {ratio}", f"β {beta}", f"network calls {calls}"
+def _told(frame: Frame, jump: tuple[Level, Level] | None) -> tuple[str, ...]:
+    alpha, sigma, ratio, beta, calls, _ = _numbers(frame, jump)
+    return f"α {alpha}", f"σ {sigma}", f"log-SNR {ratio}", f"jump β {beta}", f"network calls {calls}"
 
 
-def _numbers(frame: Frame) -> tuple[str, ...]:
+def _numbers(frame: Frame, jump: tuple[Level, Level] | None) -> tuple[str, ...]:
     ratio = frame_log_snr(frame)
     return (
         number(frame.alpha),
         number(frame.sigma),
         f"{ratio:.2f}".replace("-", "−") if math.isfinite(ratio) else number(ratio),
-        number(frame.beta),
+        number(beta_between(*jump)) if jump else "–",
         str(frame.nfe),
         number(frame.eps_norm) if frame.sigma > 0.0 else "–",
     )

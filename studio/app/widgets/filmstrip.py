@@ -1,6 +1,7 @@
 """One image through all steps: x_t above, what the network believes (x0-hat) below, from noise to sample.
 
-Where the steps are more than fit, evenly spaced ones are shown, always with the first, the last and the current.
+Where the steps are more than fit, evenly spaced ones are shown, always with the first, the last and the current. A step
+is known by its position in the strip; the number under it may be another, where a run told only some of its steps.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from studio.app.theme import mono_font, notifier
 from studio.app.widgets.pictures import Pixels, add_picture_actions, render_widget, role_color, to_pixels, to_qimage
 
 _GAP, _ROW_GAP = 8.0, 6.0
-_LEAST, _MOST = 40.0, 96.0  # the side of a picture, pixels
+_MOST = 96.0  # the side of a picture, pixels
 _NUMBERS = 20.0
 _RIM = 4.0
 
@@ -50,6 +51,7 @@ class Filmstrip(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._frames: list[Pixels] = []
+        self._labels: list[int] = []
         self._current = 0
         self._strip: QPixmap | None = None
         self._strip_key: tuple[object, ...] = ()
@@ -60,23 +62,26 @@ class Filmstrip(QWidget):
         self.setToolTip("Above: x_t, what the network sees. Below: x\u03020, what it believes.")
         notifier().changed.connect(self._redraw)
 
-    def set_frames(self, frames: Sequence[NDArray] | NDArray) -> None:
+    def set_frames(self, frames: Sequence[NDArray] | NDArray, labels: Sequence[int] | None = None) -> None:
         """Replace all frames: (N + 1, 2, C, H, W) of x_t and x0-hat, uint8 or floats in [-1, 1]; step 0 is noise.
 
-        Raises ValueError for another shape.
+        ``labels`` are the numbers written under them, by default their positions. Raises ValueError for another shape.
         """
         self._frames = [_frame(frame) for frame in frames]
+        self._labels = list(range(len(self._frames)) if labels is None else labels)
+        assert len(self._labels) == len(self._frames)
         self._current = min(self._current, max(len(self._frames) - 1, 0))
         self._redraw()
 
-    def append_frame(self, frame: NDArray) -> None:
-        """Add the next step, (2, C, H, W). Raises ValueError for another shape."""
+    def append_frame(self, frame: NDArray, label: int | None = None) -> None:
+        """Add the next step, (2, C, H, W), with the number under it. Raises ValueError for another shape."""
         self._frames.append(_frame(frame))
+        self._labels.append(len(self._frames) - 1 if label is None else label)
         self._redraw()
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._frames = []
+        self._frames, self._labels = [], []
         self._current = 0
         self._redraw()
 
@@ -84,7 +89,8 @@ class Filmstrip(QWidget):
         """Outline a step; emits nothing. A step that is not there yet is outlined when it comes."""
         if step != self._current:
             self._current = step
-            self.setAccessibleDescription(f"Step {step} of {len(self._frames) - 1}")
+            if step < len(self._frames):
+                self.setAccessibleDescription(f"Step {self._labels[step]} of {self._labels[-1]}")
             self.update()
 
     def current(self) -> int:
@@ -99,9 +105,14 @@ class Filmstrip(QWidget):
     def __len__(self) -> int:
         return len(self._frames)
 
+    def labels(self) -> list[int]:
+        """The numbers under the steps shown now."""
+        return [self._labels[step] for step in self.steps()]
+
     def steps(self) -> list[int]:
-        """The steps shown now, from left to right."""
-        places = max(int((self.width() - 2 * _RIM + _GAP) / (self._least_side() + _GAP)), 3)
+        """The steps shown now, from left to right: as many as fit at the height of the strip."""
+        side = min(self._height_side(), _MOST)
+        places = max(int((self.width() - 2 * _RIM + _GAP) / (side + _GAP)), 3)
         return shown_steps(len(self._frames), places, self._current)
 
     def place_of(self, column: int, row: int, columns: int) -> QRectF:
@@ -131,9 +142,6 @@ class Filmstrip(QWidget):
 
     def _height_side(self) -> float:
         return max((self.height() - _NUMBERS - _ROW_GAP - 2 * _RIM) / 2, 16.0)
-
-    def _least_side(self) -> float:
-        return min(_LEAST, self._height_side())
 
     def _sides(self, columns: int) -> tuple[float, float]:
         """Side of a picture and distance between two; the columns fill the width where pictures may be as large."""
@@ -182,7 +190,7 @@ class Filmstrip(QWidget):
             below = self.place_of(column, 1, len(steps))
             painter.setPen(role_color("accent" if step == self._current else "text_muted"))
             place = QRectF(below.left() - _GAP, below.bottom() + 4, below.width() + 2 * _GAP, 16)
-            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, str(step))
+            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, str(self._labels[step]))
 
     # Qt
 

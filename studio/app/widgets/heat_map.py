@@ -28,11 +28,11 @@ from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
 from studio.app.theme import notifier, ui_font
 from studio.app.widgets import scale
 from studio.app.widgets.pictures import ReadOut, add_picture_actions, render_widget, role_color, to_qimage
-from studio.app.widgets.plots import axis_ticks
+from studio.app.widgets.plots import LEFT, axis_ticks
 from studio.app.widgets.series import Floats
 
 MOST_COLUMNS = 400
-_MARGINS = (50, 6, 58, 36)  # left, top, right, bottom, pixels
+_MARGINS = (LEFT, 24, 58, 36)  # left, top (of the title and the bar's name), right, bottom, pixels
 _BAR = 9
 
 
@@ -159,7 +159,6 @@ class HeatMap(QWidget):
 
     def _area(self) -> QRectF:
         left, top, right, bottom = _MARGINS
-        top += 22 if self._title else 0
         return QRectF(left, top, max(self.width() - left - right, 1), max(self.height() - top - bottom, 1))
 
     def _palette_words(self) -> NDArray[np.uint32]:
@@ -181,9 +180,9 @@ class HeatMap(QWidget):
         if self._title:
             painter.setFont(ui_font(12, QFont.Weight.DemiBold))
             painter.setPen(role_color("text"))
-            painter.drawText(
-                QRectF(area.left(), 0, self.width() - area.left(), 22), Qt.AlignmentFlag.AlignVCenter, self._title
-            )
+            width = QFontMetricsF(painter.font()).horizontalAdvance(self._title)
+            left = max(min(area.left(), area.right() - width), 4.0)  # the name of the colour bar is beside it
+            painter.drawText(QRectF(left, 0, self.width(), 22), Qt.AlignmentFlag.AlignVCenter, self._title)
         painter.setFont(ui_font(11))
         if self._range is None:
             painter.setPen(role_color("text_faint"))
@@ -210,7 +209,7 @@ class HeatMap(QWidget):
             painter.drawText(QRectF(0, at - 8, area.left() - 6, 16), right, label)
         starts = [*self._columns.starts, self._end()]
         places = np.linspace(area.left(), area.right(), len(starts))
-        for x, label in zip(*axis_ticks((starts[0], starts[-1]), area.width(), 56.0, False), strict=True):
+        for x, label in zip(*axis_ticks((starts[0], starts[-1]), area.width(), 64.0, False, whole=True), strict=True):
             at = float(np.interp(x, starts, places))
             painter.drawText(QRectF(at - 40, area.bottom() + 4, 80, 14), middle, label)
         painter.drawText(QRectF(area.left(), area.bottom() + 19, area.width(), 15), middle, self._x_label)
@@ -231,7 +230,7 @@ class HeatMap(QWidget):
             y = bar.bottom() - (at - lo) / (hi - lo) * bar.height()
             painter.drawText(QRectF(bar.right() + 5, y - 8, 34, 16), Qt.AlignmentFlag.AlignVCenter, label)
         width = QFontMetricsF(painter.font()).horizontalAdvance(self._value_label)
-        place = QRectF(min(bar.left(), self.width() - width - 2), area.bottom() + 4, width + 2, 14)
+        place = QRectF(min(bar.left(), self.width() - width - 2), area.top() - 20, width + 2, 14)
         painter.drawText(place, Qt.AlignmentFlag.AlignLeft, self._value_label)
 
     def _paint_read_out(self, painter: QPainter, area: QRectF) -> None:
@@ -252,7 +251,7 @@ class HeatMap(QWidget):
         levels = f"{scale.number(float(self._edges[row]))} to {scale.number(float(self._edges[row + 1]))}"
         head = f"{self._x_label} {scale.number(self._columns.starts[column])} to {scale.number(ends[column])}"
         value = float(means[column, row])
-        shown = scale.number(value) if math.isfinite(value) else "not seen"
+        shown = scale.number(value) if math.isfinite(value) else "no sample yet"
         rows: list[tuple[QColor | None, str, str]] = [(None, self._y_label, levels), (None, self._value_label, shown)]
         ReadOut(head, rows).paint(painter, self._pointer - QPointF(0, 12), QRectF(self.rect()).adjusted(2, 2, -2, -2))
 
@@ -266,7 +265,7 @@ class HeatMap(QWidget):
         return QSize(340, 220)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(190, 130)
+        return QSize(150, 130)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         inside = self._range is not None and self._area().contains(event.position())

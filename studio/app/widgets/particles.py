@@ -26,6 +26,7 @@ from studio.app.widgets.series import Floats
 
 _NUM_BINS = 80
 _LEFT, _BOTTOM, _RIM = 34.0, 36.0, 8.0
+_TICK_GAP = 72.0  # pixels between two ticks, at least
 _SMOOTH_LINES = 1000  # more than these are drawn without smoothing
 _ARROW_SHARE = 0.8  # of the spacing between two arrows: how long the longest are
 
@@ -187,7 +188,10 @@ class Particles(QWidget):
         _draw_lines(painter, np.concatenate(lines))
 
     def _densities(self) -> list[tuple[Floats, str, bool]]:
-        """Densities (bins,) with their colours and dashes; raises the top of the axis in steps to hold them."""
+        """Densities (bins,) with their colours and dashes; fits the top of the axis to the first, that of the data.
+
+        Others may leave the view: what the network believes of noise is one spike, many times as high.
+        """
         found = []
         for points, role, dashed in (
             (self._data, "series_raw", False),
@@ -198,9 +202,8 @@ class Particles(QWidget):
                 edges = np.linspace(-self._extent, self._extent, _NUM_BINS + 1)
                 counts = np.histogram(points[:, 0], edges)[0]
                 found.append((counts / (len(points) * (edges[1] - edges[0])), role, dashed))
-        highest = max((float(values.max()) for values, _, _ in found), default=0.0)
-        if highest > self._top or (highest and self._top == 1.0):
-            self._top = scale.fit_linear(0.0, 1.1 * highest)[1]
+        if found:
+            self._top = scale.fit_linear(0.0, 1.25 * max(float(found[0][0].max()), 1e-6))[1]
         return found
 
     def _paint_density(self, painter: QPainter, area: QRectF, values: Floats, role: str, dashed: bool) -> None:
@@ -233,13 +236,13 @@ class Particles(QWidget):
         across, up = self._ranges(area)
         grid, muted = QPen(role_color("grid"), 1), role_color("text_muted")
         center = Qt.AlignmentFlag.AlignHCenter
-        for x, label in zip(*axis_ticks(across, area.width(), 56.0, False), strict=True):
+        for x, label in zip(*axis_ticks(across, area.width(), _TICK_GAP, False), strict=True):
             at = area.left() + (x - across[0]) / (across[1] - across[0]) * area.width()
             painter.setPen(grid)
             painter.drawLine(QPointF(at, area.top()), QPointF(at, area.bottom()))
             painter.setPen(muted)
             painter.drawText(QRectF(at - 30, area.bottom() + 4, 60, 14), center, label)
-        for y, label in zip(*axis_ticks(up, area.height(), 40.0, False), strict=True):
+        for y, label in zip(*axis_ticks(up, area.height(), _TICK_GAP, False), strict=True):
             at = area.bottom() - (y - up[0]) / (up[1] - up[0]) * area.height()
             painter.setPen(grid)
             painter.drawLine(QPointF(area.left(), at), QPointF(area.right(), at))
@@ -281,7 +284,7 @@ class Particles(QWidget):
         return QSize(360, 300)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(180, 150)
+        return QSize(140, 150)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         self.menu().popup(event.globalPos())

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -44,8 +44,9 @@ from studio.app.widgets.scale import Range, linear_labels, log_labels
 from studio.app.widgets.series import Floats, SeriesBuffer, finite_bounds
 
 _MARGIN = 0.02  # of the range, on each side: lines and dots at its ends are not cut
-_LEFT, _BOTTOM = 50, 36
-_TICK_GAP_X, _TICK_GAP_Y = 56.0, 34.0
+LEFT = 58  # where the curves begin, pixels: the name of the axis and "0.0005" lie beside each other
+_BOTTOM = 36
+_TICK_GAP_X, _TICK_GAP_Y = 64.0, 32.0
 _ROUGH = 4.0  # a curve that goes up and down more than this many plot heights is drawn thin: wide joins are slow
 _DENSE = 40.0  # and beyond this, without smoothing: its pixels are full anyway
 _FAINT = 0.55
@@ -97,7 +98,8 @@ class LivePlot(QWidget):
 
     ``append`` and ``set_data`` take data units, also on logarithmic axes, where what is not positive is a gap.
     ``x_range`` and ``y_range`` are the least ranges shown. The wheel zooms (with Ctrl only x, with Shift only y), a
-    left drag pans a zoomed plot, a double click shows everything again.
+    left drag pans a zoomed plot, a double click shows everything again. Where ``whole_x``, x counts something, so its
+    ticks are whole numbers. Without ``legend``, another plot names the same curves.
     """
 
     marker_moved = Signal(float)
@@ -112,10 +114,12 @@ class LivePlot(QWidget):
         y_range: Range | None = None,
         x_range: Range | None = None,
         title: str = "",
+        whole_x: bool = False,
+        legend: bool = True,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.log_x, self.log_y = log_x, log_y
+        self.log_x, self.log_y, self.whole_x = log_x, log_y, whole_x
         self._least_x, self._least_y = _to_axis(x_range, log_x), _to_axis(y_range, log_y)
         self._extent = self._least_x
         self._series: dict[str, _Series] = {}
@@ -127,7 +131,7 @@ class LivePlot(QWidget):
         self._marker: float | None = None
         self._draggable = False
 
-        self._header = _Header(self, title)
+        self._header = _Header(self, title, legend)
         self._view = _View(self, x_label, y_label)
         self._overlay = self._view.overlay
         layout = QVBoxLayout(self)
@@ -336,7 +340,7 @@ class LivePlot(QWidget):
     def _paint_grid(self, painter: QPainter, ratio: float, size: tuple[float, float]) -> None:
         (x_lo, x_hi), (y_lo, y_hi) = self.view_range()
         painter.setPen(_pen(role_color("grid"), ratio))
-        for x in axis_ticks((x_lo, x_hi), size[0], _TICK_GAP_X, self.log_x)[0]:
+        for x in axis_ticks((x_lo, x_hi), size[0], _TICK_GAP_X, self.log_x, whole=self.whole_x)[0]:
             painter.drawLine(QPointF(x, y_lo), QPointF(x, y_hi))
         for y in axis_ticks((y_lo, y_hi), size[1], _TICK_GAP_Y, self.log_y)[0]:
             painter.drawLine(QPointF(x_lo, y), QPointF(x_hi, y))
@@ -357,20 +361,21 @@ class LivePlot(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(pen)
         painter.drawPath(series.path)
-        if series.points:
-            self._paint_points(painter, series, color)
+        finite = np.isfinite(series.xs) & np.isfinite(series.ys)
+        self._paint_points(painter, series, color, finite if series.points else _alone(finite))
 
-    def _paint_points(self, painter: QPainter, series: _Series, color: QColor) -> None:
+    def _paint_points(self, painter: QPainter, series: _Series, color: QColor, which: NDArray[np.bool_]) -> None:
         """Dots keep their shape: they are placed in pixels, not drawn through the view's uneven scale."""
+        if not which.any():
+            return
         to_pixels = painter.worldTransform()
-        finite = np.isfinite(series.ys)
-        ringed = int(finite.sum()) <= _RINGED_POINTS
+        ringed = int(which.sum()) <= _RINGED_POINTS
         painter.save()
         painter.resetTransform()
         painter.setBrush(color)
         painter.setPen(QPen(role_color("panel"), 1.5) if ringed else QPen(Qt.PenStyle.NoPen))
         radius = 4.25 if ringed else 2.0
-        for x, y in zip(series.xs[finite].tolist(), series.ys[finite].tolist(), strict=True):
+        for x, y in zip(series.xs[which].tolist(), series.ys[which].tolist(), strict=True):
             painter.drawEllipse(to_pixels.map(QPointF(x, y)), radius, radius)
         painter.restore()
 
@@ -467,7 +472,7 @@ class LivePlot(QWidget):
         return QSize(420, 220)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(190, 130)
+        return QSize(120, 150)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -505,14 +510,14 @@ class LivePlot(QWidget):
 class _Axis(pg.AxisItem):
     """An axis without a line: labels at round numbers, of a fixed width, so that it never moves the plot."""
 
-    def __init__(self, orientation: str, log: bool, gap: float) -> None:
+    def __init__(self, orientation: str, log: bool, gap: float, *, whole: bool = False) -> None:
         super().__init__(orientation)
-        self._log_ticks, self._gap = log, gap
+        self._log_ticks, self._gap, self._whole = log, gap, whole
         self.setStyle(tickLength=0, tickTextOffset=6, hideOverlappingLabels=False, autoExpandTextSpace=False)
         self.enableAutoSIPrefix(False)
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
-        return [(1.0, axis_ticks((minVal, maxVal), size, self._gap, self._log_ticks)[0])]
+        return [(1.0, axis_ticks((minVal, maxVal), size, self._gap, self._log_ticks, whole=self._whole)[0])]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         return log_labels([10.0**v for v in values]) if self._log_ticks else linear_labels(values)
@@ -546,7 +551,7 @@ class _View(pg.PlotWidget):
     def __init__(self, plot: LivePlot, x_label: str, y_label: str) -> None:
         axes = {
             "left": _Axis("left", plot.log_y, _TICK_GAP_Y),
-            "bottom": _Axis("bottom", plot.log_x, _TICK_GAP_X),
+            "bottom": _Axis("bottom", plot.log_x, _TICK_GAP_X, whole=plot.whole_x),
         }
         super().__init__(plot, axisItems=axes, enableMenu=False)
         self.x_label, self.y_label = x_label, y_label
@@ -563,7 +568,7 @@ class _View(pg.PlotWidget):
         self.layer = _Layer(plot)
         box.addItem(self.layer, ignoreBounds=True)
         self.overlay = _Overlay(plot, self)
-        axes["left"].setWidth(_LEFT if y_label else _LEFT - 16)
+        axes["left"].setWidth(LEFT if y_label else LEFT - 16)
         axes["bottom"].setHeight(_BOTTOM if x_label else _BOTTOM - 14)
 
     def apply_theme(self) -> None:
@@ -655,21 +660,20 @@ class _Header(QWidget):
 
     ROW = 22
 
-    def __init__(self, plot: LivePlot, title: str) -> None:
+    def __init__(self, plot: LivePlot, title: str, legend: bool) -> None:
         super().__init__(plot)
         self._plot = plot
         self.title = title
+        self._legend = legend
         self._places: list[tuple[QRectF, _Series]] = []
         self.arrange()
 
     def arrange(self) -> None:
         """Place the names; a single curve needs none."""
         font = QFontMetricsF(ui_font(11))
-        shown = self._plot.series() if len(self._plot.series()) > 1 else []
-        title = (
-            QFontMetricsF(ui_font(12, QFont.Weight.DemiBold)).horizontalAdvance(self.title) + 16 if self.title else 0.0
-        )
-        free = self.width() - 14.0 - _LEFT
+        shown = self._plot.series() if self._legend and len(self._plot.series()) > 1 else []
+        title = self._title_width() + 16 if self.title else 0.0
+        free = self.width() - 14.0 - self._title_left()
         rows: list[list[tuple[float, _Series]]] = [[]]
         used = title
         for series in shown:
@@ -688,6 +692,13 @@ class _Header(QWidget):
         self.setFixedHeight(self.ROW * len(rows) if shown or self.title else 0)
         self.update()
 
+    def _title_width(self) -> float:
+        return QFontMetricsF(ui_font(12, QFont.Weight.DemiBold)).horizontalAdvance(self.title)
+
+    def _title_left(self) -> float:
+        """Above the curves, or further left where it would be cut off."""
+        return max(min(float(LEFT), self.width() - self._title_width() - 4), 4.0)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.arrange()
@@ -697,9 +708,8 @@ class _Header(QWidget):
         if self.title:
             painter.setFont(ui_font(12, QFont.Weight.DemiBold))
             painter.setPen(role_color("text"))
-            painter.drawText(
-                QRectF(_LEFT, 0, self.width() - _LEFT, self.ROW), Qt.AlignmentFlag.AlignVCenter, self.title
-            )
+            place = QRectF(self._title_left(), 0, self.width(), self.ROW)
+            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, self.title)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(ui_font(11))
         for place, series in self._places:
@@ -808,12 +818,14 @@ class _Overlay(QWidget):
         ReadOut(head, rows).paint(painter, QPointF(across, self._top), QRectF(self.rect()).adjusted(2, 2, -2, -2))
 
 
-def axis_ticks(shown: Range, pixels: float, gap: float, log: bool) -> tuple[list[float], list[str]]:
+def axis_ticks(
+    shown: Range, pixels: float, gap: float, log: bool, *, whole: bool = False
+) -> tuple[list[float], list[str]]:
     """Where the ticks of an axis are, in its own units, and their labels. ``gap``: pixels between two, at least."""
     if log:
         values = scale.log_ticks(*shown, pixels, gap * 0.85)
         return [math.log10(v) for v in values], scale.log_labels(values)
-    values = scale.linear_ticks(*shown, max(int(pixels / gap), 1))
+    values = scale.linear_ticks(*shown, max(int(pixels / gap), 1), whole=whole)
     return values, scale.linear_labels(values)
 
 
@@ -830,6 +842,14 @@ def _hold(current: Range | None, bounds: Range | None, log: bool) -> Range | Non
     if current is None:
         return scale.fit_log(*bounds) if log else scale.fit_linear(*bounds)
     return scale.grow(current, *bounds, log=log)
+
+
+def _alone(finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the finite points (n,) have no finite neighbour: no line goes through them."""
+    beside = np.zeros_like(finite)
+    beside[1:] |= finite[:-1]
+    beside[:-1] |= finite[1:]
+    return finite & ~beside
 
 
 def _length(span: Range) -> float:

@@ -70,13 +70,15 @@ def grow(current: Range, lo: float, hi: float, *, log: bool = False) -> Range:
     return low, high
 
 
-def linear_ticks(lo: float, hi: float, most: int) -> list[float]:
-    """At most about ``most`` round numbers within [lo, hi]."""
+def linear_ticks(lo: float, hi: float, most: int, *, whole: bool = False) -> list[float]:
+    """At most about ``most`` round numbers within [lo, hi]; ``whole`` ones only, where fractions mean nothing."""
     if hi <= lo:
         return [lo]
     step = round_step(hi - lo, 1)
     while (hi - lo) / _finer(step) <= most:
         step = _finer(step)
+    while whole and step % 1.0:
+        step = _coarser(step)
     first, last = math.ceil(lo / step - 1e-6), math.floor(hi / step + 1e-6)
     return [k * step for k in range(first, last + 1)]
 
@@ -96,12 +98,12 @@ def log_ticks(lo: float, hi: float, pixels: float, gap: float) -> list[float]:
 
 
 def linear_labels(ticks: Sequence[float]) -> list[str]:
-    """Short labels that tell the ticks apart: ``0``, ``0.5``, ``20k``, ``−9``."""
+    """Short labels that tell the ticks apart: ``0``, ``0.5``, ``1,500``, ``20k``, ``−9``."""
     if not ticks:
         return []
     step = min((b - a for a, b in pairwise(ticks)), default=max(abs(ticks[0]), 1.0))
     largest = max(abs(v) for v in ticks)
-    if largest and not 1e-3 <= largest < 1e3:
+    if largest and not 1e-3 <= largest < 1e4:
         power = math.floor(math.log10(largest) + 1e-9)
         unit, suffix = (10.0**power, f"e{power}")
         for size, letter in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
@@ -114,7 +116,7 @@ def linear_labels(ticks: Sequence[float]) -> list[str]:
 
 
 def log_labels(ticks: Sequence[float]) -> list[str]:
-    """Short labels of positive numbers: ``1e-3``, ``.05``, ``.2``, ``1``, ``10k``."""
+    """Short labels of positive numbers: ``1e-3``, ``.05``, ``.2``, ``1``, ``2,000``, ``10k``."""
     return [_log_label(v) for v in ticks]
 
 
@@ -135,6 +137,11 @@ def _finer(step: float) -> float:
     return step / (2.5 if round(lead) == 5 else 2)
 
 
+def _coarser(step: float) -> float:
+    lead = step / 10.0 ** math.floor(math.log10(step) + 1e-9)
+    return step * (2.5 if round(lead) == 2 else 2)
+
+
 def _mark_below(value: float) -> float:
     """The greatest log10 of 1, 2 or 5 times a power of ten that is at most ``value``."""
     base = math.floor(value + 1e-9)
@@ -152,17 +159,19 @@ def _log_label(value: float) -> str:
     if power < -2 or power >= 9:
         lead = value / 10.0**power
         return f"{lead:.1f}".removesuffix(".0") + f"e{power}"
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= size * (1 - 1e-9):
+    for size, letter, least in ((1e6, "M", 1e6), (1e3, "k", 1e4)):
+        if value >= least * (1 - 1e-9):
             return f"{value / size:.3g}{letter}"
+    if value >= 1e3 * (1 - 1e-9):
+        return f"{value:,.0f}"
     text = f"{value:.3g}"
     return text.removeprefix("0") if text != "0" else text
 
 
 def _fixed(value: float, digits: int, suffix: str) -> str:
-    text = f"{value:.{digits}f}"
+    text = f"{value:,.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if float(text) == 0 else _minus(text + suffix)
+    return "0" if text in ("0", "-0") else _minus(text + suffix)
 
 
 def _minus(text: str) -> str:
