@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 MOST_RECENT = 12
 _SIZE, _FRAME = QSize(1440, 900), QSize(0, 40)  # of the window at first, and about what its title bar takes
 _END_MILLISECONDS = 2000
+_FIRST_SAMPLES_MILLISECONDS = 4000
 
 
 class MainWindow(QMainWindow):
@@ -456,8 +457,8 @@ class MainWindow(QMainWindow):
             self.open_paths(waiting)
         else:
             self._choose_first()
-        # The other workspaces take a moment to build: the first samples are asked for before them.
-        QTimer.singleShot(0, self._build_schedule)
+        # The other workspaces take a moment to build, so the first samples come before them, unless they take long.
+        QTimer.singleShot(_FIRST_SAMPLES_MILLISECONDS, self._build_schedule)
 
     def _choose_first(self) -> None:
         """Show the model of last time, or the first that ships, once engine and library are there."""
@@ -472,7 +473,7 @@ class MainWindow(QMainWindow):
             self._show_model(path)
 
     def _build_schedule(self) -> None:
-        if self._closed:
+        if self._closed or self.schedule is not None:
             return
         from studio.app.panels.schedule import SchedulePanel
 
@@ -623,7 +624,11 @@ class MainWindow(QMainWindow):
         match event:
             case events.Status():
                 self.status.setText(event.text)
-            case events.Frame() if event.index == event.total:
+            case events.Finished():
+                QTimer.singleShot(0, self._build_schedule)
+            case events.Frame() if event.index < event.total:
+                self.status.setText(f"Sampling · step {event.index} of {event.total}")
+            case events.Frame():
                 items, same = ("images", "pictures") if event.x.ndim == 4 else ("points", "points")
                 self.status.setText(
                     f"{len(event.x):,} {items} · {event.nfe} network calls · {event.seconds:.1f} s · "

@@ -33,7 +33,15 @@ def trained() -> list[Path]:
     """Checkpoints in the person's run folders, newest first."""
     folder = resources.runs()
     runs = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
-    return [Run(run).model for run in runs if Run(run).model.is_file()]
+    return [model for model in (Run(run).model for run in runs) if _is_there(model)]
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there; one in a folder that may not be read counts, so that its problem is shown."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def look(paths: Iterable[Path], section: Section) -> Iterator[Found]:
