@@ -343,3 +343,25 @@ def test_long_text_is_elided_and_told_in_full(qtbot: QtBot) -> None:
     qtbot.addWidget(tile)
     tile.set("150 /s")
     assert (tile.number(), tile.caption()) == ("150 /s", "images")
+
+
+def test_a_unit_is_named_and_a_text_shows_its_beginning_over_the_whole_width(qtbot: QtBot) -> None:
+    knobs = (
+        Knob(name="every", kind="float", default=15.0, help="Seconds between.", label="Preview every", unit="s"),
+        Knob(name="list", kind="text", default="999, 800, 600, 400, 250, 150, 80, 30, 5", help="Steps.", label="Steps"),
+    )
+    made = KnobForm(knobs)
+    qtbot.addWidget(made)
+    made.resize(250, 200)
+    made.show()
+    names = [label.text() for label in made.field("every").findChildren(QLabel)]
+    assert "Preview every, s" in names
+    edit = made.field("list").control
+    assert isinstance(edit, QLineEdit)
+    assert edit.cursorPosition() == 0
+    assert edit.width() == made.width()
+    edit.setFocus()
+    edit.end(False)
+    qtbot.keyClicks(edit, ", 1")
+    made.set_values(made.values())
+    assert edit.cursorPosition() == len(edit.text()), "the same value does not move the cursor"

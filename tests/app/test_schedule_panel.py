@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtWidgets import QFileDialog, QLineEdit
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QScrollArea
 from pytestqt.qtbot import QtBot
 
 from studio.app import theme
@@ -215,7 +215,7 @@ def test_table_shows_the_visits_from_noise_to_data(panel: SchedulePanel) -> None
 def test_a_click_in_a_plot_marks_the_nearest_visit_everywhere(panel: SchedulePanel, qtbot: QtBot) -> None:
     views = views_of(panel)
     assert views.selected() == 0
-    for plot, t, k in ((views.beta, 0.45, 5), (views.alpha_bar, 0.65, 3), (views.log_snr, 0.001, 9)):
+    for plot, t, k in ((views.beta, 0.45, 5), (views.alpha_bar, 0.65, 3), (views.log_snr, 0.004, 9)):
         click_plot(qtbot, plot, t)
         assert views.selected() == k
         assert [one.marker() for one in views.plots] == pytest.approx([panel.visits()[k].t] * 3)
@@ -425,3 +425,19 @@ def test_it_fits_a_small_window(panel: SchedulePanel, scheme: theme.Scheme) -> N
         assert metrics.horizontalAdvance(head) + 16 <= heads.sectionSize(column), head
     assert views.table.mapTo(panel, views.table.rect().bottomLeft()).y() < panel.height()
     assert not panel.grab().isNull()
+
+
+def test_the_smallest_window_scrolls_and_its_table_can_be_read(panel: SchedulePanel) -> None:
+    panel.resize(788, 560)
+    QApplication.processEvents()
+    for area in panel.findChildren(QScrollArea):
+        assert area.widget().width() <= area.viewport().width()
+    views = views_of(panel)
+    assert min(plot.height() for plot in views.plots) >= 150
+    table, rows = views.table, views.rows
+    shown = [column for column in range(rows.columnCount()) if not table.isColumnHidden(column)]
+    for column in shown:
+        width = table.fontMetrics().horizontalAdvance(str(rows.index(1, column).data()))
+        assert table.columnWidth(column) >= width + 16
+    panel.resize(1042, 710)
+    assert not any(table.isColumnHidden(column) for column in range(rows.columnCount()))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPushButton, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice
@@ -161,7 +161,7 @@ def test_a_changed_preset_is_custom_until_changed_back(panel: TrainPanel, qtbot:
     retype(qtbot, steps, "500")
     assert control(panel, "preset").currentText() == "Custom"
     assert panel.config().run.steps == 500
-    retype(qtbot, steps, "3000")
+    retype(qtbot, steps, str(RunKnobs().steps))
     assert control(panel, "preset").currentText() == "Digits"
 
 
@@ -259,7 +259,8 @@ def test_the_cost_is_measured_when_it_may_have_changed(asked: list[Any], panel: 
     assert "Measuring" in panel.settings.note.text()
     qtbot.waitUntil(lambda: TrainConfig() in asked)
     panel.receive(events.Estimate(seconds_per_step=0.126, memory=98_000_000, num_parameters=391_000, steps=3000))
-    expected = "about 2.1 min for 1,000 steps · 6.3 min to the end · 0.1 GB · 0.39 M parameters"
+    whole = duration(0.126 * RunKnobs().steps)
+    expected = f"about 2.1 min for 1,000 steps · {whole} to the end · 0.1 GB · 0.39 M parameters"
     assert panel.settings.note.text() == expected
     # More steps cost no more each: the answer is at hand.
     retype(qtbot, control(panel, "steps", QLineEdit), "6000")
@@ -269,6 +270,51 @@ def test_the_cost_is_measured_when_it_may_have_changed(asked: list[Any], panel: 
         assert "Measuring" in panel.settings.note.text()
     panel.receive(events.Failed(summary="There is not enough memory."))
     assert panel.settings.note.text() == "Not measured: There is not enough memory."
+    assert panel.settings.note.property("role") == "error"
+    panel.receive(events.Saved(path="other"))
+    assert "Not measured" in panel.settings.note.text(), "nothing is being measured"
+    retype(qtbot, control(panel, "batch", QLineEdit), str(RunKnobs().batch))
+    assert "to the end" in panel.settings.note.text()
+
+
+def test_a_setting_that_only_the_method_refuses_dims_start(panel: TrainPanel, qtbot: QtBot) -> None:
+    width = control(panel, "width", QLineEdit)
+    retype(qtbot, width, "17")
+    start, note = panel.settings.buttons.primary, panel.settings.note
+    assert not start.isEnabled()
+    assert "multiple of 8" in start.toolTip()
+    assert note.text() == start.toolTip()
+    assert note.property("role") == "error"
+    retype(qtbot, width, "24")
+    assert start.isEnabled()
+    assert note.property("role") == "muted"
+
+
+def test_what_was_not_measured_before_a_training_is_measured_after_it(panel: TrainPanel, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(panel.estimate_requested):
+        panel.set_config(dataclasses.replace(TrainConfig(), run=RunKnobs(batch=48)))
+    panel.set_state("running")
+    with qtbot.waitSignal(panel.estimate_requested):
+        panel.set_state("idle")
+
+
+def test_a_typed_name_outlives_another_preset(panel: TrainPanel, qtbot: QtBot) -> None:
+    name, preset = control(panel, "title", QLineEdit), control(panel, "preset")
+    preset.setValue("swiss-roll")
+    assert name.text() == presets()["swiss-roll"].title
+    retype(qtbot, name, "Mine")
+    for other in ("fashion", "swiss-roll"):
+        preset.setValue(other)
+        assert name.text() == "Mine"
+
+
+def test_nothing_is_cut_off_in_the_smallest_window(panel: TrainPanel) -> None:
+    panel.resize(788, 560)
+    for event in every_message():
+        panel.receive(event)
+    QApplication.processEvents()
+    for area in panel.findChildren(QScrollArea):
+        assert area.widget().width() <= area.viewport().width()
 
 
 def test_an_estimate_of_older_settings_is_not_shown(asked: list[Any], panel: TrainPanel, qtbot: QtBot) -> None:

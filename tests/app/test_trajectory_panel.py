@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit, QPushButton
+from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit, QPushButton, QScrollArea
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice, LabeledSlider
@@ -18,7 +18,7 @@ from studio.app.panels.trajectory_reel import Reel, to_bytes
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Exact, LogSNR, Uniform
-from studio.core.levels import Level, from_log_snr
+from studio.core.levels import Level, beta_between, from_log_snr
 from studio.core.registry import methods
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
@@ -172,16 +172,44 @@ def test_a_typed_list_replaces_the_number_of_steps(qtbot: QtBot, panel: Trajecto
     asked(qtbot, panel, lambda: find(panel, Choice, "grid").setValue("exact"))
     edit, steps = panel.controls.grid.findChild(QLineEdit, "steps"), find(panel, LabeledSlider, "steps")
     assert not steps.isEnabled()
+    assert edit.cursorPosition() == 0
+    assert steps.edit.text() == "9", "the number of the list"
     edit.setFocus()
     edit.selectAll()
     with qtbot.assertNotEmitted(panel.sample_requested, wait=150):
         qtbot.keyClicks(edit, "999, 2000")
     assert "0 to 999" in panel.controls.problem()
+    again = button(panel, "Sample again")
+    assert not again.isEnabled()
+    assert again.toolTip() == panel.controls.problem()
     for _ in range(4):
         qtbot.keyClick(edit, Qt.Key.Key_Backspace)
     job = asked(qtbot, panel, lambda: qtbot.keyClicks(edit, "40"))
     assert job.spec.grid == Exact(steps="999, 40")
     assert panel.controls.problem() == ""
+    assert again.isEnabled()
+    assert steps.edit.text() == "2"
+    asked(qtbot, panel, lambda: find(panel, Choice, "grid").setValue("log_snr"))
+    assert steps.value() == 12
+    assert steps.edit.text() == "12", "its own number again"
+
+
+def test_a_number_out_of_range_dims_sampling(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    images, again = find(panel, LabeledSlider, "images"), button(panel, "Sample again")
+    images.edit.setFocus()
+    images.edit.selectAll()
+    qtbot.keyClicks(images.edit, "9999")
+    assert not again.isEnabled()
+    assert "1 to 256" in again.toolTip()
+    qtbot.keyClick(images.edit, Qt.Key.Key_Escape)
+    assert again.isEnabled()
+
+
+def test_a_start_that_is_too_clean_is_warned_of(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    assert not panel.controls.start_note.isVisible()
+    asked(qtbot, panel, lambda: panel.set_spec(SampleSpec(grid=Exact(steps="400, 100"))))
+    assert panel.controls.start_note.isVisible()
+    assert "of the signal's amplitude is left" in panel.controls.start_note.text()
 
 
 def test_a_seed_is_typed_drawn_and_refused(qtbot: QtBot, panel: TrajectoryPanel) -> None:
@@ -289,6 +317,50 @@ def test_frames_are_followed_to_the_end_and_told(panel: TrajectoryPanel) -> None
     assert "network calls 3" in line
 
 
+def test_beta_is_that_of_the_jump_to_the_next_step(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    asked(qtbot, panel, lambda: find(panel, LabeledSlider, "steps").setValue(4))
+    play_in(panel, frames((1, 8, 8), 4))
+    levels = levels_of(panel.spec(), Linear())
+    for position in range(4):
+        panel.go_to(position)
+        told = f"jump β {beta_between(levels[position], levels[position + 1]):.3f}"
+        assert told in panel.images.step_panel.subtitle_label.fullText()
+    panel.go_to(4)
+    assert "jump β –" in panel.images.step_panel.subtitle_label.fullText()
+
+
+def test_the_sample_says_that_nothing_is_left(panel: TrajectoryPanel) -> None:
+    play_in(panel, frames((1, 8, 8), 4))
+    views = panel.images
+    title = views._sheets[0].title_label
+    assert len(views.grids["eps"]) == 0
+    assert views.grids["eps"]._empty_text == "nothing is left to remove"
+    assert title.text() == "x<sub>0</sub>"
+    panel.go_to(1)
+    assert len(views.grids["eps"]) == 9
+    assert title.text() == "x<sub>t</sub>"
+
+
+def test_a_new_run_fits_its_curves_anew(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    play_in(panel, [dataclasses.replace(frame, eps_norm=40.0) for frame in frames((1, 8, 8), 4, job_id=1)])
+    plot = panel.images.curves.plot
+    assert plot.home()[1][1] >= 40.0
+    asked(qtbot, panel, button(panel, "Sample again").click)
+    play_in(panel, frames((1, 8, 8), 4, job_id=2))
+    assert plot.home()[1] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("shape", "names"), [((1, 8, 8), DIGITS), ((2,), ()), ((1,), ())])
+def test_nothing_is_cut_off_in_the_smallest_window(
+    panel: TrajectoryPanel, shape: tuple[int, ...], names: tuple[str, ...]
+) -> None:
+    panel.set_model("m", header(shape, names), Linear())
+    panel.resize(788, 560)
+    play_in(panel, frames(shape, 12))
+    for area in panel.findChildren(QScrollArea):
+        assert area.widget().width() <= area.viewport().width()
+
+
 def test_scrubbing_by_click_key_and_film(qtbot: QtBot, panel: TrajectoryPanel) -> None:
     play_in(panel, frames((1, 8, 8), 10))
     transport = panel.images.transport
@@ -390,6 +462,7 @@ def test_frames_that_leave_out_steps_keep_their_numbers(qtbot: QtBot, panel: Tra
 
 def test_a_click_follows_an_image_everywhere(qtbot: QtBot, panel: TrajectoryPanel) -> None:
     play_in(panel, frames((1, 8, 8), 3))
+    panel.go_to(2)
     grid = panel.images.grids["x0"]
     qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.place_of(5).center().toPoint())
     assert [sheet.selected() for sheet in panel.images.grids.values()] == [5, 5, 5]
@@ -436,7 +509,16 @@ def test_two_kept_noises_are_walked_between(qtbot: QtBot, panel: TrajectoryPanel
     assert job.between == Interpolation((0, 2), (0, 7))
     assert not button(panel, "Keep A").isEnabled()
     assert not find(panel, LabeledSlider, "guidance").isEnabled()
+    assert panel.controls._class_field.note() == "walks use no class: choose one"
+    seed = panel.spec().knobs.seed
+    panel.controls.new_seed()
+    assert panel.spec().knobs.seed == seed
+    assert panel.controls._seed_field.note() == "the starts are A and B"
+    assert not panel.controls.seed_button.isEnabled()
+    asked(qtbot, panel, lambda: find(panel, LabeledSlider, "eta").setValue(0.5))
+    assert panel.controls.dice_button.isEnabled(), "fresh noise follows from the seed"
     find(panel, Choice, "label").setValue("3")
+    assert panel.controls._class_field.note() == ""
     assert find(panel, LabeledSlider, "guidance").isEnabled()
     assert asked(qtbot, panel, walk.click).between is None
 
@@ -458,8 +540,10 @@ def test_points_have_particles_and_a_field(qtbot: QtBot, panel: TrajectoryPanel,
     panel.receive(events.Finished(outcome="done"))
     QApplication.processEvents()
     assert where(panel) == "4 / 4"
+    assert not panel.points.field_check.isEnabled(), "the sample has no score"
     qtbot.keyClick(panel, Qt.Key.Key_Left)
     assert where(panel) == "3 / 4"
+    assert panel.points.field_check.isEnabled()
     assert panel.points.field_check.isVisible() == (dimensions == 2)
     before = panel.points.particles.grab().toImage()
     panel.points.links_check.click()

@@ -80,6 +80,7 @@ def test_log_ticks_read_as_numbers(lo, hi, labels):
 @pytest.mark.parametrize(
     ("lo", "hi", "labels"),
     [
+        (0, 1200, ["0", "500", "1,000"]),
         (0, 40_000, ["0", "10k", "20k", "30k", "40k"]),
         (0, 2, ["0", "0.5", "1", "1.5", "2"]),
         (-9, 5, ["−5", "0", "5"]),
@@ -88,6 +89,11 @@ def test_log_ticks_read_as_numbers(lo, hi, labels):
 )
 def test_linear_ticks_are_round(lo, hi, labels):
     assert scale.linear_labels(scale.linear_ticks(lo, hi, 5)) == labels
+
+
+@pytest.mark.parametrize(("hi", "ticks"), [(1, [0, 1]), (2, [0, 1, 2]), (7, [0, 2, 4, 6]), (12, [0, 5, 10])])
+def test_counted_axes_have_whole_ticks(hi, ticks):
+    assert scale.linear_ticks(0, hi, 4, whole=True) == ticks
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -279,6 +285,14 @@ def test_plot_data_as_csv(qtbot, scheme):
     actions = {action.text(): action for action in plot.menu().actions()}
     actions["Copy data as CSV"].trigger()
     assert QApplication.clipboard().text() == plot.to_csv()
+
+
+def test_a_lone_point_is_a_dot(qtbot, scheme):
+    plot = shown(qtbot, LivePlot("step", "y", x_range=(0, 1), y_range=(0, 1), whole_x=True))
+    plot.add_series("a", "a", "series_gan")
+    empty = plot.grab().toImage()
+    plot.set_data("a", [0, 1], [0.5, np.nan])
+    assert plot.grab().toImage() != empty
 
 
 def test_legend_click_hides_a_curve(qtbot, scheme):

@@ -47,6 +47,7 @@ _MARGIN = 0.02  # of the range, on each side: lines and dots at its ends are not
 LEFT = 58  # where the curves begin, pixels: the name of the axis and "0.0005" lie beside each other
 _BOTTOM = 36
 _TICK_GAP_X, _TICK_GAP_Y = 64.0, 32.0
+_MOST_TICKS = 6  # on a linear axis, about: more are noise, however large the plot
 _ROUGH = 4.0  # a curve that goes up and down more than this many plot heights is drawn thin: wide joins are slow
 _DENSE = 40.0  # and beyond this, without smoothing: its pixels are full anyway
 _FAINT = 0.55
@@ -825,7 +826,7 @@ def axis_ticks(
     if log:
         values = scale.log_ticks(*shown, pixels, gap * 0.85)
         return [math.log10(v) for v in values], scale.log_labels(values)
-    values = scale.linear_ticks(*shown, max(int(pixels / gap), 1), whole=whole)
+    values = scale.linear_ticks(*shown, min(max(int(pixels / gap), 1), _MOST_TICKS), whole=whole)
     return values, scale.linear_labels(values)
 
 
