@@ -458,7 +458,10 @@ class MainWindow(QMainWindow):
         else:
             self._choose_first()
         # The other workspaces take a moment to build, so the first samples come before them, unless they take long.
-        QTimer.singleShot(_FIRST_SAMPLES_MILLISECONDS, self._build_schedule)
+        patience = QTimer(self)
+        patience.setSingleShot(True)
+        patience.timeout.connect(self._build_schedule)
+        patience.start(_FIRST_SAMPLES_MILLISECONDS)
 
     def _choose_first(self) -> None:
         """Show the model of last time, or the first that ships, once engine and library are there."""

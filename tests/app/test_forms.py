@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QWheelEvent
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import (
@@ -22,7 +22,7 @@ from studio.app.controls import (
     slider_stops,
 )
 from studio.app.forms import KnobForm
-from studio.core.knobs import Knobbed, knob, knobs_of
+from studio.core.knobs import Knob, Knobbed, knob, knobs_of
 
 
 @dataclass(frozen=True, kw_only=True)
