@@ -14,5 +14,6 @@ import os
 __version__ = "0.1.0"
 
 # Threads of torch that wait for each other sleep instead of spinning. Spinning gains a little on an idle machine and
-# loses many times over as soon as anything else, our own window included, wants one of two cores. Read when torch loads.
+# loses many times over as soon as anything else, our own window included, wants one of two cores. torch reads it when
+# it loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
