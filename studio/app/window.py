@@ -78,6 +78,7 @@ class MainWindow(QMainWindow):
         self._scan_over = False
         self._run: Run | None = None
         self._run_waiting: _RunRead | None = None
+        self._patience: QTimer | None = None
         self._model: tuple[str, Header, DiscreteSchedule] | None = None
         self._request = 0  # grows with every model that the person asks for
         self._closing = False  # once the training has been saved
@@ -458,10 +459,10 @@ class MainWindow(QMainWindow):
         else:
             self._choose_first()
         # The other workspaces take a moment to build, so the first samples come before them, unless they take long.
-        patience = QTimer(self)
-        patience.setSingleShot(True)
-        patience.timeout.connect(self._build_schedule)
-        patience.start(_FIRST_SAMPLES_MILLISECONDS)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._build_schedule)
+        self._patience.start(_FIRST_SAMPLES_MILLISECONDS)
 
     def _choose_first(self) -> None:
         """Show the model of last time, or the first that ships, once engine and library are there."""
@@ -627,8 +628,9 @@ class MainWindow(QMainWindow):
         match event:
             case events.Status():
                 self.status.setText(event.text)
-            case events.Finished():
-                QTimer.singleShot(0, self._build_schedule)
+            case events.Finished() if self.schedule is None and self._patience is not None:
+                # Soon, but not before the samples are painted.
+                self._patience.start(100)
             case events.Frame() if event.index < event.total:
                 self.status.setText(f"Sampling · step {event.index} of {event.total}")
             case events.Frame():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.core.networks.base import fresh_weights
+from studio.core.networks.base import fresh_weights, num_parameters
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 
@@ -27,6 +27,22 @@ def test_every_width_and_odd_sizes(width: int, depth: int) -> None:
     assert out.shape == (2, 1, 13, 10)
     assert out.isfinite().all()
     assert out.std() > 0.0
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        UNetSpec(),
+        UNetSpec(width=24, depth=3, blocks=2, middle=2, patch=1, attention=False),
+        UNetSpec(width=16, depth=1, patch=4),
+        MLPSpec(),
+        MLPSpec(width=24, blocks=5),
+    ],
+)
+@pytest.mark.parametrize("classes", [0, 7])
+def test_parameters_are_counted_without_building(spec: UNetSpec | MLPSpec, classes: int) -> None:
+    for shape in ((1, 28, 28), (3, 9, 9)) if spec.kind == "image" else ((1,), (2,)):
+        assert spec.count(shape, classes) == num_parameters(spec.build(shape, classes))
 
 
 @pytest.mark.parametrize("spec", [UNetSpec(width=8), MLPSpec(width=16, blocks=2)])

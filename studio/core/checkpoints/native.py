@@ -6,6 +6,7 @@ The tensors ``ema.*`` are the averaged weights, which sample, and ``raw.*`` thos
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,10 +74,8 @@ def load(path: Path, device: torch.device) -> Model:
         recipe = method_from_dict("recipe", header.recipe)
         network = method_from_dict("network", header.network)
         facts = DataFacts(**header.facts)
-        # Without memory first: a description may claim any size, and only one that fits the file is built.
-        with torch.device("meta"):
-            claimed = recipe.denoiser(network, facts).state_dict()
-        weights = _averaged(path, {name: tuple(value.shape) for name, value in claimed.items()})
+        # Counted before it is built: a description may claim a network of any size.
+        weights = _averaged(path, network.count(facts.shape, facts.num_classes))
         with fresh_weights(seed=0):
             denoiser = recipe.denoiser(network, facts)
         denoiser.load_state_dict(weights)
@@ -85,10 +84,11 @@ def load(path: Path, device: torch.device) -> Model:
     return Model(header, denoiser.to(device).eval().requires_grad_(False), recipe)
 
 
-def _averaged(path: Path, claimed: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The averaged weights, if the file holds just those that its description claims. Raises ValueError otherwise."""
+def _averaged(path: Path, count: int) -> dict[str, Tensor]:
+    """The averaged weights, if they are as many numbers as the description claims. Raises ValueError otherwise."""
     with safe_open(path, framework="pt") as file:
-        held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys() if name.startswith("ema.")}  # noqa: SIM118
-        if held != {f"ema.{name}": shape for name, shape in claimed.items()}:
-            raise ValueError("its weights have other names or shapes than the network it names.")
-        return {name: file.get_tensor(f"ema.{name}") for name in claimed}
+        names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118
+        held = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+        if held != count:
+            raise ValueError(f"it holds {held:,} weights where the network it names has {count:,}.")
+        return {name.removeprefix("ema."): file.get_tensor(name) for name in names}

@@ -40,6 +40,10 @@ class NetworkSpec(Knobbed, abc.ABC):
     def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
         """The module for items of ``shape``, (C, H, W) or (D,); ``num_classes`` 0 means no class input."""
 
+    @abc.abstractmethod
+    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+        """How many numbers that module learns, without building it: a wrong setting may ask for any size."""
+
 
 _building = threading.Lock()
 

@@ -43,6 +43,12 @@ class LevelEmbedding(nn.Module):
         return functional.silu(found)
 
 
+def embedding_count(width: int, num_classes: int, num_frequencies: int = 32) -> int:
+    """Parameters of a :class:`LevelEmbedding`."""
+    layers = 2 * num_frequencies * width + width + width**2 + width
+    return layers + ((num_classes + 1) * width if num_classes else 0)
+
+
 class ResidualBlock(nn.Module):
     """GroupNorm, SiLU, 3x3 convolution, twice, around a skip; the embedding scales and shifts the second norm.
 

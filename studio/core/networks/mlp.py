@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from studio.core.knobs import knob
 from studio.core.networks.base import Network, NetworkSpec
-from studio.core.networks.layers import LevelEmbedding, zero_
+from studio.core.networks.layers import LevelEmbedding, embedding_count, zero_
 from studio.core.registry import register
 
 
@@ -28,6 +28,11 @@ class MLPSpec(NetworkSpec):
         if len(shape) != 1:
             raise ValueError(f"An MLP takes points, not items of shape {shape}: choose the network for images.")
         return MLP(self, shape[0], num_classes)
+
+    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+        block = 2 * self.width + 2 * self.width * (self.width + 1) + 2 * (self.width**2 + self.width)
+        ends = shape[0] * self.width + self.width + self.width * shape[0] + shape[0]
+        return embedding_count(self.width, num_classes) + ends + self.blocks * block
 
 
 class MLP(Network):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from studio.core.knobs import knob
 from studio.core.networks.base import Network, NetworkSpec
-from studio.core.networks.layers import LevelEmbedding, ResidualBlock, SelfAttention, zero_
+from studio.core.networks.layers import LevelEmbedding, ResidualBlock, SelfAttention, embedding_count, zero_
 from studio.core.registry import register
 
 
@@ -42,6 +42,20 @@ class UNetSpec(NetworkSpec):
         if len(shape) != 3:
             raise ValueError(f"A U-Net takes images, not items of shape {shape}: choose the network for points.")
         return UNet(self, shape[0], num_classes)
+
+    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+        embedding, folded = 4 * self.width, shape[0] * self.patch**2
+        widths = [self.width * 2**level for level in range(self.depth)]
+        last = widths[-1]
+
+        def block(width: int) -> int:
+            return 2 * (9 * width**2 + width) + 4 * width + 2 * width * (embedding + 1)
+
+        total = embedding_count(embedding, num_classes)
+        total += 9 * folded * self.width + self.width + 9 * folded * self.width + folded + 2 * self.width
+        total += 2 * self.blocks * sum(map(block, widths)) + self.middle * block(last)
+        total += sum(8 * fine * coarse + fine + coarse for fine, coarse in pairwise(widths))
+        return total + (4 * last**2 + 6 * last if self.attention else 0)
 
 
 class UNet(Network):
