@@ -597,8 +597,8 @@ class MainWindow(QMainWindow):
             case events.Status():
                 self.activity.set(event.text, "good")  # until the first step
             case events.Saved():
-                self.status.setText(f"Saved at step {event.step:,} · {event.path}")
                 path = Path(event.path)
+                self.status.setText(f"Saved at step {event.step:,} · run {path.parent.parent.name}")
                 self._errand(lambda: [_look(path, "trained")], self._show_found)
             case events.Warned():
                 self.banner.show_error(event.summary, "")
