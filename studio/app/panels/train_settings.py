@@ -33,7 +33,7 @@ from studio.core import device
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.events import DataPreview, Estimate, Event, Failed, Saved
 from studio.core.knobs import knobs_of, values_of
-from studio.core.presets import presets
+from studio.core.presets import preset_for, presets
 from studio.core.registry import methods
 
 State = Literal["idle", "running", "paused", "stopping"]
@@ -306,8 +306,9 @@ class TrainSettings(QFrame):
             self._title.setText(self._data.method().title)
         kind = self._data.method().kind
         if self._network.method().kind != kind:
-            like = next(preset for preset in self._presets.values() if preset.data.kind == kind)
+            like = preset_for(self._data.method()())
             self._network.offer(_networks_for(kind))
+            self._recipe.set_value(like.recipe)
             self._network.set_value(like.network)
             self._optimizer.set_value(like.optimizer)
             kept = {name: value for name, value in self._run.values().items() if name in ("seed", "device")}
