@@ -22,7 +22,7 @@ def entry(found: Found, training: bool) -> Entry:
     return Entry(
         path=str(found.path),
         title=header.title,
-        lines=(f"{header.family} · {header.data_title}", _trained(header)),
+        lines=(f"{header.family} · {header.data_title}", _told_apart(found, header)),
         thumbnail=header.thumbnail or None,
         section=found.section,
         tooltip=_tooltip(found.path, header),
@@ -35,6 +35,11 @@ def run_folder(path: Path) -> Path | None:
     """The run that a model belongs to, where it lies in the person's own folder of runs; None elsewhere."""
     folder = path.parent.parent
     return folder if folder.parent == resources.runs().absolute() and path == Run(folder).model else None
+
+
+def _told_apart(found: Found, header: Header) -> str:
+    """What tells a model from others of its title: its file where it was opened, its training elsewhere."""
+    return found.path.name if found.section == "opened" else _trained(header)
 
 
 def _trained(header: Header) -> str:

@@ -165,7 +165,7 @@ class Trainer:
         if not self._meter.empty:
             yield self._report()
         if self.step != self._saved_step:
-            yield from self._look(control)
+            yield from self._look()
             yield self.save()
 
     def _rest(self, control: TrainControl) -> Iterator[events.Event | None]:
@@ -219,13 +219,13 @@ class Trainer:
         )
         return f"The loss or its gradient became infinite or no number at step {step + 1:,}. Lower the rate. {kept}"
 
-    def _look(self, control: TrainControl) -> Iterator[events.Event | None]:
-        """Samples of the average at a fixed seed, and its loss on held-out data."""
+    def _look(self, control: TrainControl | None = None) -> Iterator[events.Event | None]:
+        """Samples of the average at a fixed seed, and its loss on held-out data; cut short by a stop of ``control``."""
         count = 1024 if len(self.facts.shape) == 1 else 30
         spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0, guidance=0.0))
         x = None
         for step in sample(self._subject(), spec, self.device):
-            if control.stopping and self._samples is not None:
+            if control is not None and control.stopping:
                 return
             x = step.x
             yield None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.core import events
+from studio.core import events, pictures
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.data.points import Gaussians8, SwissRoll
@@ -120,6 +120,16 @@ def test_the_loss_falls_towards_the_exact_floor(tmp_path: Path, parameterization
         reached = float((trainer.ema.average(x, level, batch.labels * 0 - 1).eps - eps).square().mean())
         untrained = float(eps.square().mean())
     assert floor * 0.98 < reached < floor + 0.25 * (untrained - floor)
+
+
+def test_a_stopped_run_ends_with_samples_of_its_last_step(tmp_path: Path) -> None:
+    """What the library shows of a model must not be an older, noisier preview."""
+    config = dataclasses.replace(small(50), run=RunKnobs(steps=50, batch=8, preview_every=0.001))
+    trainer = Trainer(config, Run(tmp_path / "run"))
+    told = list(trainer.run(StopAt(trainer, 7)))
+    shown = [event for event in told if isinstance(event, events.Preview)]
+    assert shown[-1].step == 7
+    assert trainer.header().thumbnail == pictures.thumbnail(shown[-1].images)
 
 
 def test_a_diverging_loss_is_told_and_keeps_the_last_good_state(tmp_path: Path) -> None:
