@@ -24,7 +24,7 @@ from studio.core.config import TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.presets import DEFAULT, presets
 from studio.core.runs import Run, RunLog
-from studio.core.sampling import SampleKnobs, SampleSpec, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
@@ -99,10 +99,12 @@ def report(kept: list[Kept], count: int, out: Path) -> None:
         for guidance in GUIDANCE:
             knobs = SampleKnobs(steps=25, count=count, guidance=guidance, label="each")
             images = draw(one.path, SampleSpec(knobs=knobs))
-            pictures.save_png(out / f"step-{one.step}-w{guidance:g}.png", to_uint8(images[:100]).numpy())
-            row += [f"{judge.distance(images):.2f}", f"{judge.right(images):.1%}"]
+            pictures.save_png(out / f"step-{one.step}-w{guidance:g}.png", images[:100])
+            distance, right = judge.scores(images)
+            row += [f"{distance:.2f}", f"{right:.1%}"]
         rows.append(row)
-    print(f"\n{count} samples, DDIM 25; FD to the 10,000 test images, labels named rightly; pictures in {out}")
+    print(f"\n{count} samples, DDIM 25; pictures in {out}")
+    print(f"FD to the 10,000 test images and labels named rightly, both by {judge.network}")
     print(f"floor (as many real training images): FD {judge.floor(count):.2f}")
     scores = [f"{name}, w {guidance:g}" for guidance in GUIDANCE for name in ("FD", "labels")]
     print_table(("", "images", "training", "since start", *scores), rows)

@@ -19,6 +19,7 @@ _PACKAGES = {
     "schedule": "studio.core.schedules",
     "grid": "studio.core.grids",
     "optimizer": "studio.core.optimizers",
+    "metric": "studio.core.metrics",
 }
 _METHODS: dict[str, dict[str, type]] = {kind: {} for kind in _PACKAGES}
 _discovered: set[str] = set()

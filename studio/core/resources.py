@@ -17,7 +17,7 @@ def _shipped(name: str) -> Path:
 
 
 def assets() -> Path:
-    """The folder with the icon, the desktop files and MNIST."""
+    """The folder with the icon, the desktop files, MNIST and the feature networks."""
     return _shipped("assets")
 
 
@@ -40,3 +40,11 @@ def runs() -> Path:
 def data_folder() -> Path:
     """Where data sets are looked for and downloaded to."""
     return user_folder() / "data"
+
+
+def cache_folder() -> Path:
+    """What can be made again at any time. DENOISING_STUDIO_HOME overrides the system's place here too."""
+    override = os.environ.get("DENOISING_STUDIO_HOME")
+    return (
+        Path(override) / "cache" if override else Path(platformdirs.user_cache_dir("denoising-studio", appauthor=False))
+    )
