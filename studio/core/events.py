@@ -51,10 +51,31 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut(Event):
-    """Loss of the EMA weights on held-out data at fixed noise, after ``step`` steps."""
+    """Loss of the EMA weights on held-out data at fixed noise, after ``step`` steps.
+
+    ``level_loss`` (L,) is that loss at each of L fixed noise levels, whose log-SNRs are ``level_log_snr`` (L,),
+    ascending; the same items and the same noise each time, so that only the weights change it.
+    """
 
     step: int
     loss: float
+    level_loss: np.ndarray | None = None
+    level_log_snr: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(Event):
+    """Scores of a small sample of the EMA weights after ``step`` steps, and what real items score, by quantity.
+
+    ``network`` is the feature network's name, ``count`` the number of samples, ``caption`` how they were drawn.
+    """
+
+    step: int
+    scores: Mapping[str, float]
+    floor: Mapping[str, float]
+    network: str
+    count: int
+    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +93,8 @@ class Frame(Event):
 
     ``x``, ``x0`` and ``eps`` are (B, C, H, W) or (B, D) float32 in the model's range. ``alpha`` and ``sigma`` are the
     level of x, ``time`` the schedule's time in [0, 1], ``nfe`` the network evaluations an image so far.
-    ``eps_norm`` is the root mean square of eps, ``x0_change`` that of x0's change since the frame before.
+    ``eps_norm`` is the root mean square of eps, ``x0_change`` that of x0's change since the frame before. ``lane`` is
+    the place of the run among several that are compared.
     """
 
     index: int
@@ -88,6 +110,74 @@ class Frame(Event):
     eps: np.ndarray
     eps_norm: float
     x0_change: float
+    lane: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneDone(Event):
+    """A compared run is complete.
+
+    ``deviation`` is the root mean square distance of its samples to those of the many-step reference from the same
+    noise, in the model's range; None where there is no reference.
+    """
+
+    lane: int
+    nfe: int
+    seconds: float
+    deviation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableShape(Event):
+    """A table of pictures begins: what its rows and columns are, in the order of their :class:`Tile` places."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    row_title: str
+    column_title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile(Event):
+    """One place of a table of pictures: ``images`` as in :class:`Preview`, at ``row`` and ``column`` from 0."""
+
+    row: int
+    column: int
+    images: np.ndarray
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours(Event):
+    """Samples beside their nearest training items: both (B, C, H, W) uint8 or (B, D) float32.
+
+    ``distances`` (B,) are root mean square pixel differences in [0, 2] (Euclidean for points); ``typical`` (3,) are the
+    1 %, 50 % and 99 % points of the same distance from real test items: a sample far below the first is a copy.
+    """
+
+    samples: np.ndarray
+    nearest: np.ndarray
+    distances: np.ndarray
+    typical: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProgress(Event):
+    """An evaluation after ``done`` of ``total`` cells; ``fraction`` in [0, 1] is the share of the work."""
+
+    done: int
+    total: int
+    fraction: float
+    eta_seconds: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellScored(Event):
+    """One cell of an evaluation: its settings and scores as one flat row, and what real items score, by quantity."""
+
+    row: Mapping[str, float | int | str | None]
+    floor: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 ``config.toml`` says what was asked, ``events.jsonl`` what happened (one message a line, the same that the window
 shows), ``checkpoints/model.safetensors`` is the model so far, ``checkpoints/resume.safetensors`` what an exact
-continuation needs, and ``samples/`` the previews.
+continuation needs, ``samples/`` the previews, and ``snapshots/`` the averaged weights of earlier steps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from studio.core import events
 from studio.core.files import write_text
 
-_LOGGED = (events.Progress, events.HeldOut, events.Saved, events.Warned, events.Failed)
+_LOGGED = (events.Progress, events.HeldOut, events.Quality, events.Saved, events.Warned, events.Failed)
 SECONDS = 1.0
 MOST_STEPS = 60
 """Steps that one line of progress keeps; more are thinned."""
@@ -38,6 +38,7 @@ class Run:
     model = property(lambda self: self.folder / "checkpoints" / "model.safetensors")
     resume = property(lambda self: self.folder / "checkpoints" / "resume.safetensors")
     samples = property(lambda self: self.folder / "samples")
+    snapshots = property(lambda self: self.folder / "snapshots")
 
     @staticmethod
     def new(parent: Path, name: str) -> Run:
@@ -134,7 +135,7 @@ def _from_plain(line: str) -> events.Event | None:
     try:
         table = json.loads(line)
         kind = {cls.__name__: cls for cls in _LOGGED}[table.pop("event")]
-        for name in ("losses", "level_loss", "level_edges", "steps"):
+        for name in ("losses", "level_loss", "level_edges", "level_log_snr", "steps"):
             if table.get(name) is not None:
                 numbers = [np.nan if number is None else number for number in table[name]]
                 table[name] = events.freeze(np.array(numbers, np.int64 if name == "steps" else np.float32))

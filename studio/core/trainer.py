@@ -17,26 +17,35 @@ from torch import Tensor
 from studio.core import device as devices
 from studio.core import events, pictures
 from studio.core.checkpoints import native, resume
-from studio.core.checkpoints.header import Header, read_header
+from studio.core.checkpoints.header import Header, dated, read_header, undated
 from studio.core.config import PARTS, TrainConfig, method_to_dict, to_toml
-from studio.core.data.base import Batches
+from studio.core.data.base import Batch, Batches
 from studio.core.ema import EMA
 from studio.core.files import explain
 from studio.core.knobs import values_of
+from studio.core.levels import Level, from_log_snr
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise
 from studio.core.optimizers import set_rate
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
 from studio.core.sampling import SampleKnobs, SampleSpec, Subject, sample, to_uint8
+from studio.core.scoring import Scorer
+from studio.core.snapshots import Series
 
 REPORT_SECONDS = 0.05
 LEVEL_SECONDS = 1.0
 PREVIEW_SHARE = 0.03
+SCORE_SHARE = 0.1
 HELD_OUT_COUNT = 256
+HELD_OUT_LEVELS = events.freeze(np.linspace(-9.0, 9.0, 10, dtype=np.float32))
+"""The log-SNRs at which the held-out loss is told, the middles of as many bins over the range of training's."""
+HELD_OUT_IMAGES = 32
+"""Of the held-out images, how many are looked at at each of those levels; of points, all are."""
 LEVEL_EDGES = events.freeze(np.linspace(-10.0, 10.0, 26, dtype=np.float32))
 _HELD_OUT_SEED = 2**40
-_MAY_CHANGE = {"steps", "preview_every", "save_every", "device"}
+_HEADER_ROOM = 64 << 10
+_MAY_CHANGE = {"steps", "preview_every", "score_every", "score_count", "rewind_mb", "save_every", "device"}
 
 
 class TrainControl(Protocol):
@@ -86,11 +95,18 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.history: dict[str, list[float]] = {"step": [], "loss": []}
+        self.scores: dict[str, float] = {}
+        """Of the weights after ``scored_step`` steps, named as a checkpoint names them."""
+        self.scored_step = 0
         self._held_out = self.batches.held_out(HELD_OUT_COUNT)
+        self._scorer = Scorer(self.dataset, config.run.score_count, self.device) if config.run.score_every else None
+        size = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM
+        self._snapshots = Series(run.snapshots, config.run.steps, config.run.rewind_mb * 1_000_000, size)
         self._meter = _Meter(self.device)
         self._samples: tuple[int, np.ndarray] | None = None
         self._thumbnail = b""
         self._saved_step = -1
+        self._snapshot_failed = False
 
     @property
     def images(self) -> int:
@@ -111,7 +127,9 @@ class Trainer:
         resume.load_resume(self.run_folder.resume, self.ema.average, self.learner.denoiser, self.learner.optimizers)
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
         self._saved_step = self.step
-        self._thumbnail = read_header(self.run_folder.model).thumbnail if self.run_folder.model.is_file() else b""
+        if self.run_folder.model.is_file():
+            header = read_header(self.run_folder.model)
+            self._thumbnail, self.scores, self.scored_step = header.thumbnail, dict(header.scores), header.step
 
     def _refuse_other(self, before: Mapping[str, Any]) -> None:
         """Raise ValueError unless the run is the one that was saved, but for what may change on the way."""
@@ -147,7 +165,10 @@ class Trainer:
         """
         self.run_folder.create(to_toml(self.config.to_dict()))
         self.learner.denoiser.train()
-        pace = _Pace(self.config.run.preview_every, self.config.run.save_every)
+        yield from self._begin_snapshots()
+        knobs, pace = self.config.run, _Pace(self.config.run.save_every)
+        # The first previews come soon, when the pictures change fastest.
+        previews, scores = _Turn(knobs.preview_every, PREVIEW_SHARE, 3.0), _Turn(knobs.score_every, SCORE_SHARE)
         while self.step < self.config.run.steps and not control.stopping:
             began = time.perf_counter()
             self._meter.add(self.step, self.train_step())
@@ -155,8 +176,12 @@ class Trainer:
             report = self._report() if pace.due("report", REPORT_SECONDS) else None
             self.seconds += time.perf_counter() - began
             yield report
-            if pace.preview_due():
-                yield from pace.timed(lambda: self._look(control))
+            if self._snapshots.due(self.step):
+                yield from self._snapshot()
+            if previews.due():
+                yield from previews.timed(lambda: self._look(control))
+            if scores.due():
+                yield from scores.timed(lambda: self._score(control))
             if control.take_save() or pace.save_due():
                 yield from self._save_or_warn()
             if control.paused and not control.stopping:
@@ -167,6 +192,10 @@ class Trainer:
         if self.step != self._saved_step:
             yield from self._look()
             yield self.save()
+            before = self.scored_step
+            yield from self._score(control)
+            if self.scored_step != before:
+                yield self.save()
 
     def _rest(self, control: TrainControl) -> Iterator[events.Event | None]:
         yield events.Paused(paused=True)
@@ -190,7 +219,7 @@ class Trainer:
             self.history["step"].append(float(steps[-1] + 1))
             self.history["loss"].append(float(losses.mean()))
             if len(self.history["step"]) > 400:
-                self.history = {name: _halve(values, name) for name, values in self.history.items()}
+                self.history |= {name: _halve(self.history[name], name) for name in ("step", "loss")}
         speed = self.images / max(self.seconds, 1e-9)
         left = (self.config.run.steps - self.step) * self.config.run.batch
         recent = self._meter.images_per_second(self.images, self.seconds)
@@ -233,14 +262,85 @@ class Trainer:
         x = x if x.ndim == 2 else to_uint8(x)
         images = events.freeze(x.cpu().numpy())
         self._samples, self._thumbnail = (self.step, images), pictures.thumbnail(images)
-        held = self.learner.loss(
-            self.ema.average,
-            self._held_out,
-            noise=Noise(_HELD_OUT_SEED, range(len(self._held_out.x0)), self.device),
-            index=0,
-        )
         yield events.Preview(step=self.step, images=images, caption="EMA · seed 0 · DDIM 12")
-        yield events.HeldOut(step=self.step, loss=float(held["loss"]))
+        yield from self._hold_out(control)
+
+    def _hold_out(self, control: TrainControl | None) -> Iterator[events.Event | None]:
+        """The average's loss on the same held-out items and noise each time: at random levels, and at fixed ones."""
+        batch, few, losses = self._held_out, self._held_out, []
+        held = self._held_out_loss(batch)
+        if "sample_loss" in held:
+            if len(self.facts.shape) == 3:
+                few = Batch(
+                    batch.x0[:HELD_OUT_IMAGES],
+                    None if batch.labels is None else batch.labels[:HELD_OUT_IMAGES],
+                    batch.indices[:HELD_OUT_IMAGES],
+                )
+            for log_snr in HELD_OUT_LEVELS.tolist():
+                if control is not None and control.stopping:
+                    return
+                losses.append(self._held_out_loss(few, from_log_snr(log_snr))["loss"])
+                yield None
+        yield events.HeldOut(
+            step=self.step,
+            loss=float(held["loss"]),
+            level_loss=events.freeze(torch.stack(losses).float().cpu().numpy()) if losses else None,
+            level_log_snr=HELD_OUT_LEVELS if losses else None,
+        )
+
+    def _held_out_loss(self, batch: Batch, level: Level | None = None) -> Mapping[str, Tensor]:
+        noise = Noise(_HELD_OUT_SEED, range(len(batch.x0)), self.device)
+        return self.learner.loss(self.ema.average, batch, noise=noise, index=0, level=level)
+
+    def _score(self, control: TrainControl) -> Iterator[events.Event | None]:
+        """What the average is worth now. Where that cannot be measured, it is said once, and training goes on."""
+        if self._scorer is None or (self.scores and self.scored_step == self.step) or control.stopping:
+            return
+        if not self._meter.empty:
+            yield self._report()
+        try:
+            for event in self._scorer.run(self._subject(), self.step, control):
+                if isinstance(event, events.Quality):
+                    self._keep_scores(event, self._scorer.keys(event))
+                yield event
+                if control.take_save():
+                    yield from self._save_or_warn()
+        except (ValueError, OSError) as error:
+            self._scorer = None
+            reason = str(error) if isinstance(error, ValueError) else explain(error, self.run_folder.folder)
+            yield events.Warned(summary=f"Samples are not scored during this training: {reason} Training goes on.")
+
+    def _keep_scores(self, quality: events.Quality, keys: Mapping[str, float]) -> None:
+        older = dated(self.scores, self.scored_step, self.step)
+        self.scores = {key: value for key, value in older.items() if undated(key) not in keys} | dict(keys)
+        self.scored_step = self.step
+        self.history.setdefault("score_step", []).append(float(self.step))
+        for name, value in quality.scores.items():
+            self.history.setdefault(name, []).append(value)
+
+    def _begin_snapshots(self) -> Iterator[events.Event]:
+        """Make ready for snapshots; where none fits the disk space granted, say so."""
+        budget, series = self.config.run.rewind_mb, self._snapshots
+        try:
+            series.begin(self.step)
+        except OSError as error:
+            yield events.Warned(summary=f"{explain(error, series.folder)} Training goes on.")
+        if budget and not series.count:
+            yield events.Warned(
+                summary=f"This training cannot be rewound: one snapshot takes {series.size / 1e6:,.0f} MB, and "
+                f"rewind_mb = {budget} allows {budget} MB for all. Grant more, or 0 for none."
+            )
+
+    def _snapshot(self) -> Iterator[events.Event]:
+        """Keep the averaged weights as they are, in half precision; a failure is told, once, and training goes on."""
+        try:
+            self._snapshots.add(self.step, lambda path: native.save_average(path, self.header(), self.ema.average))
+        except OSError as error:
+            if not self._snapshot_failed:
+                yield events.Warned(
+                    summary=f"{explain(error, self._snapshots.folder)} A snapshot is missing; training goes on."
+                )
+            self._snapshot_failed = True
 
     def _subject(self) -> Subject:
         return Subject(
@@ -299,6 +399,7 @@ class Trainer:
             seconds=round(self.seconds, 1),
             num_parameters=num_parameters(self.learner.denoiser),
             history={name: [round(value, 6) for value in values] for name, values in self.history.items()},
+            scores=dated(self.scores, self.scored_step, self.step),
             data_licence=self.dataset.licence,
             created=time.strftime("%Y-%m-%d"),
             thumbnail=self._thumbnail,
@@ -364,15 +465,12 @@ class _Meter:
 
 
 class _Pace:
-    """When to report, preview and save, by the clock."""
+    """When to report and save, by the clock."""
 
-    def __init__(self, preview_every: float, save_every: float) -> None:
+    def __init__(self, save_every: float) -> None:
         now = time.perf_counter()
         self._last = {"report": now, "save": now}
-        self._preview_every, self._save_every = preview_every, save_every
-        # The first previews come soon, when the pictures change fastest.
-        self._gap = min(3.0, preview_every)
-        self._next_preview = now + self._gap
+        self._save_every = save_every
 
     def due(self, name: str, seconds: float) -> bool:
         now = time.perf_counter()
@@ -384,13 +482,22 @@ class _Pace:
     def save_due(self) -> bool:
         return self.due("save", self._save_every)
 
-    def preview_due(self) -> bool:
-        return self._preview_every > 0.0 and time.perf_counter() >= self._next_preview
 
-    def timed(self, look: Callable[[], Iterator[events.Event | None]]) -> Iterator[events.Event | None]:
-        """Run ``look``; the next preview waits so long that previews cost at most a small share of the time."""
+class _Turn:
+    """When something costly is due: every so many seconds, the ``first`` time sooner, and never if ``every`` is 0."""
+
+    def __init__(self, every: float, share: float, first: float | None = None) -> None:
+        self._every, self._share = every, share
+        self._gap = every if first is None else min(first, every)
+        self._next = time.perf_counter() + self._gap
+
+    def due(self) -> bool:
+        return self._every > 0.0 and time.perf_counter() >= self._next
+
+    def timed(self, work: Callable[[], Iterator[events.Event | None]]) -> Iterator[events.Event | None]:
+        """Run ``work``; the next waits so long that all of them cost at most ``share`` of the time."""
         began = time.perf_counter()
-        yield from look()
+        yield from work()
         cost = time.perf_counter() - began
-        self._gap = min(self._preview_every, self._gap * 1.6)
-        self._next_preview = time.perf_counter() + max(self._gap, cost / PREVIEW_SHARE)
+        self._gap = min(self._every, self._gap * 1.6)
+        self._next = time.perf_counter() + max(self._gap, cost / self._share)

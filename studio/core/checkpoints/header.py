@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,9 @@ from typing import Any
 FORMAT = 1
 _KEY = "studio"
 _MOST_HEADER = 64 << 20
+_DOT = " · "
+_COUNT, _STEP = re.compile(r"[\d,]+ samples"), re.compile(r"step [\d,]+")
+_SPEAKING = ("FD", "Sliced W2")
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -31,7 +35,8 @@ class Header:
     """What a checkpoint says of itself. ``recipe``, ``network`` and ``data`` are tables as in ``config.toml``.
 
     ``facts`` has the data's shape, num_classes, mean and std; ``history`` is {"step": [...], "loss": [...]};
-    ``scores`` maps a measure's name to its value; ``thumbnail`` is a PNG.
+    ``scores`` maps what :func:`score_key` writes to a value; ``thumbnail`` is a PNG. A history with scores also has
+    "score_step" and one list a quantity, such as "fd".
     """
 
     title: str
@@ -64,6 +69,59 @@ class Header:
         table = asdict(self)
         table["thumbnail"] = base64.b64encode(self.thumbnail).decode("ascii")
         return {_KEY: json.dumps({"format": FORMAT, **table}, allow_nan=False)}
+
+
+def score_key(quantity: str, network: str, count: int, sampler: str, step: int | None = None) -> str:
+    """What a score is of, as :attr:`Header.scores` names it: "FD · MNIST classifier · 500 samples · DDIM 12".
+
+    ``network`` names the feature network, "" where none is used. ``step`` is told where the score is of other weights
+    than those in the file: of an earlier step of the same training.
+    """
+    parts = [quantity, network, f"{count:,} samples", sampler, "" if step is None else f"step {step:,}"]
+    return _DOT.join(part for part in parts if part)
+
+
+def dated(scores: Mapping[str, float], step: int, now: int) -> dict[str, float]:
+    """Scores of a file of ``step`` as a file of the same training at step ``now`` keeps them: with their step."""
+    if step == now:
+        return dict(scores)
+    return {key if _step_of(key) else f"{key}{_DOT}step {step:,}": value for key, value in scores.items()}
+
+
+def undated(key: str) -> str:
+    """A key of :attr:`Header.scores` without its step."""
+    return key.removesuffix(f"{_DOT}{_step_of(key)}")
+
+
+def in_full(key: str, value: float) -> str:
+    """A score as it is told: "FD 1.42 · MNIST classifier · 500 samples · DDIM 12"."""
+    quantity, *rest = key.split(_DOT)
+    return _DOT.join([f"{quantity} {value:.3g}", *rest])
+
+
+def best_score(header: Header) -> tuple[str, str]:
+    """The score that speaks for a model, short ("FD 1.42") and in full; ("", "") where it has none.
+
+    FD comes before the measures of points and these before others, the present weights before earlier ones, and then
+    more samples before fewer.
+    """
+    if not header.scores:
+        return "", ""
+    key = min(header.scores, key=_rank)
+    full = in_full(key, header.scores[key])
+    return full.split(_DOT)[0], full
+
+
+def _rank(key: str) -> tuple[int, bool, int, str]:
+    quantity, *rest = key.split(_DOT)
+    counts = [int(part.removesuffix(" samples").replace(",", "")) for part in rest if _COUNT.fullmatch(part)]
+    place = _SPEAKING.index(quantity) if quantity in _SPEAKING else len(_SPEAKING)
+    return place, bool(_step_of(key)), -max(counts, default=0), key
+
+
+def _step_of(key: str) -> str:
+    last = key.split(_DOT)[-1]
+    return last if _STEP.fullmatch(last) else ""
 
 
 def read_header(path: Path) -> Header:

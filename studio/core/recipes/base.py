@@ -16,6 +16,7 @@ from torch import Tensor
 from studio.core.data.base import Batch
 from studio.core.denoisers import Denoiser
 from studio.core.knobs import Knobbed
+from studio.core.levels import Level
 from studio.core.networks.base import NetworkSpec
 from studio.core.noise import Noise
 from studio.core.optimizers import OptimizerSpec
@@ -48,8 +49,14 @@ class Learner(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
-        """The loss of ``denoiser`` (this one, or its average) on a batch; no class is dropped and nothing updated."""
+    def loss(
+        self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int, level: Level | None = None
+    ) -> Mapping[str, Tensor]:
+        """The loss of ``denoiser`` (this one, or its average) on a batch; no class is dropped and nothing updated.
+
+        Where the recipe works level by level, that is where it returns ``sample_loss``, ``level`` (floats) takes the
+        place of the levels it would draw for the batch; the noise and the weighting stay the same.
+        """
 
 
 class Recipe(Knobbed, abc.ABC):

@@ -115,14 +115,24 @@ class DenoisingLearner(Learner):
         return found
 
     @torch.no_grad()
-    def loss(self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
+    def loss(
+        self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int, level: Level | None = None
+    ) -> Mapping[str, Tensor]:
         assert isinstance(denoiser, NetworkDenoiser)
-        return self._loss(denoiser, batch.x0, batch.labels, noise, index)
+        if level is not None:
+            level = Level(*(torch.full((len(batch.x0),), part, device=batch.x0.device) for part in level))
+        return self._loss(denoiser, batch.x0, batch.labels, noise, index, level)
 
     def _loss(
-        self, denoiser: NetworkDenoiser, x0: Tensor, labels: Tensor | None, noise: Noise, index: int
+        self,
+        denoiser: NetworkDenoiser,
+        x0: Tensor,
+        labels: Tensor | None,
+        noise: Noise,
+        index: int,
+        level: Level | None = None,
     ) -> dict[str, Tensor]:
-        level = self.draw_levels(noise, index)
+        level = level or self.draw_levels(noise, index)
         centred = x0 - denoiser.data_mean
         x = diffuse(centred, level, noise.like(x0, index, Stream.EPS))
         c_in, c_skip, c_out = coefficients(denoiser.parameterization, level, denoiser.data_std)

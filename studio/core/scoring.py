@@ -1,0 +1,92 @@
+"""What a model in training is worth: a measure of a few samples of its averaged weights, from the same noise each time.
+
+Images are scored by the Frechet distance of features, points by the sliced Wasserstein distance; beside the score
+stands its floor, the same measure of as many real items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from studio.core import events, features
+from studio.core.checkpoints.header import score_key
+from studio.core.data.base import Dataset
+from studio.core.metrics.base import Metric, Reference, floor, measure
+from studio.core.registry import find
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, to_uint8
+
+STEPS, SEED = 12, 0
+_BATCH = 64
+_METRICS = {"image": "fd", "points": "sliced_wasserstein"}
+
+
+class Interruptible(Protocol):
+    """Who may end a measurement early."""
+
+    @property
+    def stopping(self) -> bool:
+        """End now."""
+
+    @property
+    def paused(self) -> bool:
+        """End now too: the measurement is made anew later."""
+
+
+class Scorer:
+    """Scores ``count`` samples of a model of ``dataset``. The real items are read when the first score is due."""
+
+    def __init__(self, dataset: Dataset, count: int, device: torch.device) -> None:
+        self.dataset, self.count, self.device = dataset, count, device
+        metric: type[Metric] = find("metric", _METRICS[dataset.kind])
+        self.metric = metric()
+        self._real: tuple[Reference, dict[str, float]] | None = None
+
+    def run(self, subject: Subject, step: int, control: Interruptible) -> Iterator[events.Event | None]:
+        """Yields between sampling steps, at last a ``Quality``; ends without one when interrupted.
+
+        Raises ValueError in plain words for data that no feature network knows, and for samples that are no numbers.
+        """
+        if self._real is None:
+            yield events.Status(text=f"Looking at all of {self.dataset.title} once, for scores")
+            reference = features.reference_for(self.dataset)
+            real = floor(self.metric, reference, self.count)
+            self._real = reference, {name: score.value for name, score in real.items()}
+        reference, real_scores = self._real
+        parts, size = [], _BATCH if subject.is_image else self.count
+        for first in range(0, self.count, size):
+            indices, x = range(first, min(first + size, self.count)), None
+            for state in sample(subject, self.spec, self.device, indices=indices):
+                if control.stopping or control.paused:
+                    return
+                x = state.x
+                yield None
+            assert x is not None
+            parts.append((to_uint8(x) if subject.is_image else x.float()).cpu().numpy())
+        labels = labels_of(self.spec.knobs.label, subject.class_names, range(self.count))
+        asked = None if labels is None else np.array(labels, np.int64)
+        found = measure(self.metric, features.judge(np.concatenate(parts), asked, self.dataset), reference)
+        yield events.Quality(
+            step=step,
+            scores={name: score.value for name, score in found.items()},
+            floor=real_scores,
+            network=reference.network,
+            count=self.count,
+            caption=f"EMA · seed {SEED} · DDIM {STEPS}",
+        )
+
+    @property
+    def spec(self) -> SampleSpec:
+        """How the samples are drawn: deterministic, without guidance."""
+        return SampleSpec(knobs=SampleKnobs(steps=STEPS, count=self.count, seed=SEED, guidance=0.0))
+
+    def keys(self, quality: events.Quality) -> Mapping[str, float]:
+        """The scores as a checkpoint's description keeps them."""
+        titles = {quantity.name: quantity.title for quantity in self.metric.quantities}
+        return {
+            score_key(titles[name], quality.network, quality.count, f"DDIM {STEPS}"): value
+            for name, value in quality.scores.items()
+        }
