@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Literal
 
+import psutil
 import torch
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -37,3 +38,18 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager:
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Bytes: the most that tensors took on a GPU since :func:`forget_peak`; this process's memory now on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    return psutil.Process().memory_info().rss
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin a new measurement of :func:`memory_in_use`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from studio.core.noise import Noise
 from studio.core.samplers.base import Sampler, Step, start
 from studio.core.samplers.ddim import DDIM
 from studio.core.schedules import NoiseSchedule
+
+if TYPE_CHECKING:
+    from studio.core.checkpoints.native import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,16 @@ class Subject:
     def is_image(self) -> bool:
         """Whether items are pictures in [-1, 1] rather than points."""
         return len(self.shape) == 3
+
+
+def subject_of(model: Model) -> Subject:
+    """What a loaded checkpoint gives to sample from."""
+    return Subject(
+        denoiser=model.denoiser,
+        schedule=model.recipe.schedule,
+        shape=model.shape,
+        class_names=model.header.class_names,
+    )
 
 
 def labels_of(text: str, class_names: Sequence[str], indices: Sequence[int]) -> list[int] | None:

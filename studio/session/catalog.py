@@ -63,3 +63,13 @@ def resolve(path: Path) -> Path:
     if Run.is_run(path):
         raise NotACheckpoint(f"{path} is a run that has saved no checkpoint yet.")
     raise NotACheckpoint(f"{path} is no run folder: it has no config.toml and no checkpoint.")
+
+
+def locate(word: str, near: Path | None = None) -> Path:
+    """The checkpoint that a word means: a path (from ``near``), a run folder, or the name of a model that ships."""
+    path = Path(word) if near is None else near / word
+    if not path.exists():
+        for known in shipped():
+            if word in (known.stem, known.name):
+                return known
+    return resolve(path)

@@ -1,0 +1,115 @@
+"""The classic experiment: the Frechet distance (FD) against the number of reverse steps.
+
+    python benchmarks/reverse_steps.py --out FOLDER            hours; goes on where it stopped
+    python benchmarks/reverse_steps.py --out FOLDER --measured  no sampling: tables of what the folder holds
+
+The shipped DDPMs of MNIST and Fashion-MNIST, sampled with DDPM's ancestral sampler (small and large variance) and with
+DDIM at eta 0, 0.2, 0.5 and 1, over evenly spaced steps of T = 1000; the same number of samples in every cell. Writes
+the tables and the plots into docs/results.md, between its two marks, and docs/images/.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import parser, print_header
+
+from studio.core import events
+from studio.core.evaluation import Evaluation
+from studio.core.evaluator import Evaluator
+from studio.core.files import write_text
+from studio.core.metrics.base import Score
+from studio.core.report import markdown, pivot, plot, points, quantities, written
+from studio.session.catalog import locate
+from studio.session.control import Control
+
+STEPS = (10, 20, 50, 100, 200, 500, 1000)
+DOCS = Path(__file__).parent.parent / "docs"
+MARKS = "<!-- reverse steps: begin -->\n", "<!-- reverse steps: end -->\n"
+
+
+def evaluation(models: list[str], count: int, steps: list[int]) -> Evaluation:
+    """Every sampler of the experiment on every model."""
+    tables: dict[str, Any] = {
+        "title": "FD against the number of reverse steps",
+        "models": models,
+        "samplers": ["ancestral", {"name": "ancestral", "variance": "large"}, "ddim"],
+        "eta": [0.0, 0.2, 0.5, 1.0],
+        "steps": steps,
+        "count": count,
+        "metrics": ["fd", "manifold", "classifier"],
+    }
+    return Evaluation.from_dict(tables, locate)
+
+
+def chapter(rows: list[dict[str, Any]], floors: dict[str, dict[str, float]]) -> str:
+    """The part of docs/results.md: for each data set a table, a plot and what they show."""
+    parts, found = [], points(rows)
+    for data, floor in floors.items():
+        mine = [point for point in found if point.data == data]
+        first = next(row for row in rows if row["data"] == data)
+        name = f"reverse-steps-{data.lower()}.svg"
+        fd = quantities()["fd"]
+        real = Score(floor["fd"])
+        write_text(DOCS / "images" / name, plot(mine, fd, real, title=f"{data}: FD against reverse steps"))
+        head, lines = pivot(mine, fd)
+        # Network evaluations equal steps here: nothing is guided, and both samplers ask once a step.
+        parts.append(
+            f"\n### {data}\n\n{first['count']:,} samples in every cell, the ten classes in turn, no guidance; FD on "
+            f"the features of {first['network']} against the 10,000 test images. As many real training images score "
+            f"{written(real, fd)}.\n\n{markdown(head, lines)}\n![FD against reverse steps](images/{name})\n"
+        )
+        for extra in ("recall", "accuracy"):
+            if any(extra in point.values for point in mine):
+                quantity = quantities()[extra]
+                head, lines = pivot(mine, quantity)
+                note = f", real images {written(Score(floor[extra]), quantity)}" if extra in floor else ""
+                parts.append(f"\n{quantity.title}{note}:\n\n{markdown(head, lines)}")
+    return "".join(parts)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, required=True, help="folder of samples and scores; what is there is kept")
+    options.add_argument("--models", nargs="+", default=["mnist-ddpm", "fashion-ddpm"])
+    options.add_argument("--count", type=int, default=1000)
+    options.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options.add_argument("--measured", action="store_true", help="only write down what was measured")
+    chosen = options.parse_args()
+    torch.set_num_threads(chosen.threads)
+    print_header(f"{chosen.count:,} samples a cell")
+    control = Control()
+    if chosen.measured:
+        control.stop()
+    signal.signal(signal.SIGINT, lambda *_: control.stop())
+    rows: list[dict[str, Any]] = []
+    floors: dict[str, dict[str, float]] = {}
+    told = 0.0
+    for event in Evaluator(evaluation(chosen.models, chosen.count, chosen.steps), chosen.out).run(control):
+        match event:
+            case events.CellScored():
+                rows.append(dict(event.row))
+                floors[str(event.row["data"])] = dict(event.floor)
+                line = f"{event.row['model']}, {event.row['entrant']}, {event.row['steps']} steps"
+                print(f"{line}: FD {event.row['fd']:.2f}, {event.row['seconds']:.0f} s", flush=True)
+            case events.EvaluationProgress() if time.monotonic() - told > 60.0:
+                told = time.monotonic()
+                print(f"{event.fraction:.1%}, {event.eta_seconds / 60.0:.0f} min left · {event.text}", flush=True)
+            case events.Warned():
+                print(event.summary, file=sys.stderr, flush=True)
+    if not rows:
+        return
+    path = DOCS / "results.md"
+    before, rest = path.read_text(encoding="utf-8").split(MARKS[0])
+    write_text(path, before + MARKS[0] + chapter(rows, floors) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()
