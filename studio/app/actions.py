@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
-WORKSPACES = ("Train", "Schedule", "Trajectory")
+WORKSPACES = ("Train", "Schedule", "Trajectory", "Compare")
 TRAINING = ("start", "pause", "step", "stop", "save", "resume_run")
 SCHEMES = ("system", "light", "dark")
 
@@ -33,7 +33,7 @@ _ACTIONS = {
 _IN_PANELS = (
     ("Sample again", "F5, Ctrl+R"),
     ("New seed", "N"),
-    ("Save picture", "Ctrl+E"),
+    ("Save picture, or export a comparison", "Ctrl+E"),
     ("One denoising step back, forward", "Left, Right"),
     ("First, last denoising step", "Home, End"),
     ("Play or pause the denoising", "Space"),

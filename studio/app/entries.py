@@ -7,7 +7,7 @@ from pathlib import Path
 from studio.app.library import Entry
 from studio.app.words import duration
 from studio.core import resources
-from studio.core.checkpoints.header import Header
+from studio.core.checkpoints.header import Header, best_score, in_full
 from studio.core.runs import Run
 from studio.session.catalog import Found
 
@@ -19,10 +19,13 @@ def entry(found: Found, training: bool) -> Entry:
     if header is None:
         name = found.path.name
         return Entry(str(found.path), name, ("cannot be read",), None, found.section, found.problem, "bad", folder)
+    score, _ = best_score(header)
     return Entry(
         path=str(found.path),
         title=header.title,
-        lines=(f"{header.family} · {header.data_title}", _told_apart(found, header)),
+        lines=tuple(
+            line for line in (f"{header.family} · {header.data_title}", _told_apart(found, header), score) if line
+        ),
         thumbnail=header.thumbnail or None,
         section=found.section,
         tooltip=_tooltip(found.path, header),
@@ -47,12 +50,19 @@ def _trained(header: Header) -> str:
     return f"step {header.step:,}" + (f" · T {length}" if length else "")
 
 
+def _scores(header: Header) -> list[str]:
+    """Every score in full, the one that the row shows first."""
+    _, best = best_score(header)
+    told = [in_full(key, value) for key, value in header.scores.items()]
+    return sorted(told, key=lambda line: line != best)
+
+
 def _tooltip(path: Path, header: Header) -> str:
     lines = [
         header.title,
         f"{header.family} on {header.data_title}, {header.num_parameters:,} parameters",
         f"{header.step:,} steps, {header.images:,} items, {duration(header.seconds)}",
-        *[f"{name}: {value:g}" for name, value in header.scores.items()],
+        *_scores(header),
         str(path),
     ]
     return "\n".join(lines)

@@ -44,6 +44,8 @@ from studio.core.runs import Run
 from studio.session import catalog
 
 if TYPE_CHECKING:
+    from studio.app.panels.compare import ComparePanel
+    from studio.app.panels.compare_page import Page
     from studio.app.panels.schedule import SchedulePanel
     from studio.app.panels.train import TrainPanel
     from studio.app.panels.trajectory import TrajectoryPanel
@@ -87,6 +89,7 @@ class MainWindow(QMainWindow):
         self.train: TrainPanel | None = None
         self.schedule: SchedulePanel | None = None
         self.trajectory: TrajectoryPanel | None = None
+        self.compare: ComparePanel | None = None
 
         self.library = Library()
         self.library.setFixedWidth(236)
@@ -243,6 +246,8 @@ class MainWindow(QMainWindow):
         items.sort(key=lambda item: item.path if item.section == "trained" else Path(), reverse=True)
         running = str(self._run.model) if self._run is not None and self._busy("train") else ""
         self.library.set_entries([entry(item, str(item.path) == running) for item in items])
+        if self.compare is not None:
+            self.compare.set_models({item.path: item.header for item in items if item.header is not None})
 
     def open_paths(self, paths: Sequence[str]) -> None:
         """Open checkpoints and run folders, as dropped, chosen or named on the command line."""
@@ -298,19 +303,17 @@ class MainWindow(QMainWindow):
 
         try:
             schedule = method_from_dict("recipe", found.header.recipe).schedule
-            data = method_from_dict("dataset", found.header.data)
+            method_from_dict("dataset", found.header.data)
         except ValueError as error:
             self.banner.show_error(f"{found.path.name} needs something this studio does not have: {error}", "")
             return
         self._settings.setValue("model", path)
         self._model = (path, found.header, schedule)
         self.trajectory.set_model(*self._model)
-        if self.schedule is not None:
-            self.schedule.set_model(*self._model)
-        if found.header.kind == "points":
-            from studio.session.jobs import DataJob
-
-            self._lanes["points"].submit(DataJob(data))
+        for panel in (self.schedule, self.compare):
+            if panel is not None:
+                panel.set_model(*self._model)
+        self._request_points(found.header)
         run = Run(found.path.parent.parent)
         if found.section == "trained" or Run.is_run(run.folder):
             self._show_run(path, run)
@@ -490,7 +493,35 @@ class MainWindow(QMainWindow):
             panel.set_model(*self._model)
         panel.set_spec(self.trajectory.spec())
         self._nav["Schedule"].setEnabled(True)
+        QTimer.singleShot(0, self._build_compare)
+
+    def _build_compare(self) -> None:
+        if self._closed:
+            return
+        from studio.app.panels.compare import ComparePanel
+        from studio.app.worker import Lane
+
+        panel = self.compare = ComparePanel()
+        self.stack.addWidget(panel)
+        for name, page in panel.pages.items():
+            lane = self._lanes[f"compare {name.lower()}"] = Lane(self)
+            page.job_requested.connect(lane.submit)
+            page.stop_requested.connect(lane.stop)
+            page.errand_requested.connect(functools.partial(self._export, page))
+            lane.received.connect(page.receive)
+            lane.busy_changed.connect(page.set_busy)
+        panel.told.connect(self.status.setText)
+        kept = self._settings.value("compare")
+        panel.restore(kept if isinstance(kept, dict) else {})
+        self._show_found(())
+        if self._model is not None:
+            panel.set_model(*self._model)
+            self._request_points(self._model[1])
+        self._nav["Compare"].setEnabled(True)
         QTimer.singleShot(0, self._build_train)
+
+    def _export(self, page: Page, work: Callable[[], str]) -> None:
+        self._errand(work, page.exported, page.export_failed)
 
     def _build_train(self) -> None:
         if self._closed:
@@ -517,9 +548,19 @@ class MainWindow(QMainWindow):
         sampling.busy_changed.connect(trajectory.set_busy)
         self._lanes["points"].received.connect(self._points_loaded)
 
+    def _request_points(self, header: Header) -> None:
+        """Have the real data of a point set loaded, to be drawn behind samples."""
+        if header.kind == "points":
+            from studio.core.config import method_from_dict
+            from studio.session.jobs import DataJob
+
+            self._lanes["points"].submit(DataJob(method_from_dict("dataset", header.data)))
+
     def _points_loaded(self, event: events.Event) -> None:
-        if isinstance(event, events.DataPreview) and self.trajectory is not None:
+        if isinstance(event, events.DataPreview) and event.images.ndim == 2 and self.trajectory is not None:
             self.trajectory.set_data_points(event.images)
+            if self.compare is not None:
+                self.compare.set_data_points(event.images)
         elif isinstance(event, events.Failed):
             self.banner.show_error(event.summary, event.details)
 
@@ -647,8 +688,14 @@ class MainWindow(QMainWindow):
     # Workspaces, state, end
 
     def show_workspace(self, name: str) -> None:
-        """Bring a workspace to the front: "Train", "Schedule" or "Trajectory"."""
-        panel = {"Train": self.train, "Schedule": self.schedule, "Trajectory": self.trajectory}[name]
+        """Bring a workspace to the front, by its name."""
+        panels = {
+            "Train": self.train,
+            "Schedule": self.schedule,
+            "Trajectory": self.trajectory,
+            "Compare": self.compare,
+        }
+        panel = panels[name]
         if panel is None:
             return
         self.stack.setCurrentWidget(panel)
@@ -714,6 +761,8 @@ class MainWindow(QMainWindow):
         self._settings.setValue("workspace", self.workspace())
         if self.trajectory is not None:
             self._settings.setValue("trajectory", self.trajectory.state())
+        if self.compare is not None:
+            self._settings.setValue("compare", self.compare.state())
         if self.train is not None:
             try:
                 self._settings.setValue("config", _config_text(self.train.config()))
@@ -764,11 +813,11 @@ def _load_engine() -> str:
     """Import what the workspaces need; returns the device in words."""
     import pyqtgraph  # noqa: F401
 
-    from studio.app.panels import schedule, train, trajectory  # noqa: F401
+    from studio.app.panels import compare, schedule, train, trajectory  # noqa: F401
     from studio.core import device
     from studio.core.registry import methods
 
-    for kind in ("sampler", "grid", "recipe", "network", "dataset", "optimizer", "schedule"):
+    for kind in ("sampler", "grid", "recipe", "network", "dataset", "optimizer", "schedule", "metric"):
         methods(kind)
     return device.describe(device.choose())
 

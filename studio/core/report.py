@@ -237,11 +237,17 @@ def _chapter(data: str, mine: Sequence[Point], table: Mapping[str, Any]) -> str:
         real = floor["values"].get(quantity.name)
         parts.append(f"<h3>{html.escape(quantity.title)}</h3><p>{html.escape(_about(quantity, real))}</p>")
         parts.append(_html_table(*pivot(mine, quantity)))
-        if len({point.steps for point in mine}) > 1:
+        if quantity.better != "neither" and len({point.steps for point in mine}) > 1:
             parts.append(_figure(plot(mine, quantity, real), f"{quantity.title} against evaluations"))
-            if quantity.name not in ("seconds", "images_per_second"):
+            # One clock for all: against time the others look as they do against evaluations.
+            if quantity.name == _first(mine):
                 parts.append(_figure(plot(mine, quantity, real, "seconds"), f"{quantity.title} against seconds"))
     return "".join(parts)
+
+
+def _first(mine: Sequence[Point]) -> str:
+    """The measure that stands for quality: the first there is."""
+    return next((name for name in quantities() if any(name in point.values for point in mine)), "")
 
 
 def _about(quantity: Quantity, real: Score | None) -> str:

@@ -24,9 +24,13 @@ class Found:
     problem: str = ""
 
 
+_FIRST = "mnist-ddpm"
+
+
 def shipped() -> list[Path]:
-    """Checkpoints that came with the studio, best first by name."""
-    return sorted(resources.shipped_checkpoints().glob("*.safetensors"))
+    """Checkpoints that came with the studio: the one to begin with, then by name."""
+    found = resources.shipped_checkpoints().glob("*.safetensors")
+    return sorted(found, key=lambda path: (path.stem != _FIRST, path.name))
 
 
 def trained() -> list[Path]:

@@ -32,7 +32,7 @@ from studio.core.noise import Noise, Stream
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run, RunLog
 from studio.core.samplers.base import Step
-from studio.core.sampling import SampleSpec, Subject, sample, slerp
+from studio.core.sampling import SampleSpec, Subject, sample, slerp, subject_of
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
@@ -163,7 +163,7 @@ class SampleJob:
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Opening the model")
         device = choose(self.device)  # type: ignore[arg-type]
-        model = _models.load(self.path, device)
+        model = load_model(self.path, device)
         subject = subject_of(model)
         spec, start, indices = self.spec, None, range(self.spec.knobs.count)
         if self.between is not None:
@@ -176,7 +176,7 @@ class SampleJob:
         steps = sample(
             subject, spec, device, indices=list(indices) * (len(start) if start is not None else 1), x_start=start
         )
-        teller = _FrameTeller(subject, began)
+        teller = FrameTeller(subject, began)
         for step in steps:
             if control.stopping:
                 return
@@ -191,30 +191,27 @@ class SampleJob:
         return slerp(ends[0], ends[1], torch.linspace(0.0, 1.0, max(2, self.spec.knobs.count), device=device))
 
 
-def subject_of(model: Model) -> Subject:
-    """What a loaded checkpoint gives to sample from."""
-    return Subject(
-        denoiser=model.denoiser,
-        schedule=model.recipe.schedule,
-        shape=model.shape,
-        class_names=model.header.class_names,
-    )
+class FrameTeller:
+    """Turns a sampler's steps into frames, and for flat point sets adds the score field unless ``field`` is False.
 
+    Where all steps of a run would take more than ``most_bytes``, evenly chosen ones are told; ``lane`` marks them.
+    """
 
-class _FrameTeller:
-    """Turns a sampler's steps into frames, and for flat point sets adds the score field."""
-
-    def __init__(self, subject: Subject, began: float) -> None:
+    def __init__(
+        self, subject: Subject, began: float, *, lane: int = 0, most_bytes: int = FRAME_BYTES, field: bool = True
+    ) -> None:
         self._subject, self._began = subject, began
+        self._lane, self._most_bytes, self._with_field = lane, most_bytes, field
         self._last: tuple[Step, torch.Tensor] | None = None
 
     def tell(self, step: Step) -> Iterator[events.Event]:
+        """The messages about one step, the next of the run."""
         change = 0.0
         if self._last is not None:
             change = float((step.x0 - self._last[1]).square().mean().sqrt())
         beta = 0.0 if self._last is None else beta_between(self._last[0].level, step.level)
         self._last = (step, step.x0)
-        if step.index not in _shown(step.total, step.x.numel()):
+        if step.index not in _shown(step.total, step.x.numel(), self._most_bytes):
             return
         eps = step.eps
         yield events.Frame(
@@ -226,13 +223,14 @@ class _FrameTeller:
             beta=beta,
             nfe=step.nfe,
             seconds=time.perf_counter() - self._began,
-            x=_array(step.x),
-            x0=_array(step.x0),
-            eps=_array(eps),
+            x=to_array(step.x),
+            x0=to_array(step.x0),
+            eps=to_array(eps),
             eps_norm=float(eps.square().mean().sqrt()),
             x0_change=change,
+            lane=self._lane,
         )
-        if self._subject.shape == (2,) and step.level.sigma > 0.0:
+        if self._with_field and self._subject.shape == (2,) and step.level.sigma > 0.0:
             yield self._field(step)
 
     def _field(self, step: Step) -> events.Field:
@@ -241,16 +239,17 @@ class _FrameTeller:
         points = torch.cartesian_prod(axis, axis)
         with torch.no_grad():
             eps = self._subject.denoiser(points, step.level).eps
-        return events.Field(index=step.index, points=_array(points), arrows=_array(-eps))
+        return events.Field(index=step.index, points=to_array(points), arrows=to_array(-eps))
 
 
-def _shown(total: int, numbers: int) -> frozenset[int]:
+def _shown(total: int, numbers: int, most_bytes: int = FRAME_BYTES) -> frozenset[int]:
     """Which steps become frames: all, or evenly chosen ones where all would fill the memory."""
-    most = max(2, min(MOST_FRAMES, FRAME_BYTES // (12 * numbers)))
+    most = max(2, min(MOST_FRAMES, most_bytes // (12 * numbers)))
     return frozenset(np.linspace(0, total, min(total + 1, most)).round().astype(int).tolist())
 
 
-def _array(x: torch.Tensor) -> np.ndarray:
+def to_array(x: torch.Tensor) -> np.ndarray:
+    """A tensor as messages carry it: float32, on the host, read-only."""
     return events.freeze(x.detach().float().cpu().numpy().copy())
 
 
@@ -353,3 +352,8 @@ class _Models:
 
 
 _models = _Models()
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """The checkpoint at ``path``; the last few loaded are kept. Raises NotACheckpoint for damaged or foreign files."""
+    return _models.load(path, device)

@@ -113,6 +113,17 @@ def every_message() -> list[events.Event]:
             eps_norm=1.0,
             x0_change=0.0,
         ),
+        events.HeldOut(
+            step=30, loss=0.2, level_loss=level_loss, level_log_snr=np.linspace(-9, 9, 25, dtype=np.float32)
+        ),
+        events.Quality(step=30, scores={"fd": 12.0}, floor={"fd": 1.8}, network="MNIST classifier", count=500),
+        events.Quality(step=40, scores={"fd": 11.0}, floor={}, network="", count=500),
+        events.LaneDone(lane=0, nfe=12, seconds=1.0),
+        events.TableShape(rows=("1",), columns=("0.0",), row_title="training step", column_title="log-SNR"),
+        events.Tile(row=0, column=0, images=DIGITS),
+        events.Neighbours(samples=DIGITS, nearest=DIGITS, distances=np.zeros(20), typical=np.ones(3)),
+        events.EvaluationProgress(done=0, total=1, fraction=0.0, eta_seconds=1.0, text=""),
+        events.CellScored(row={"fd": 2.0}, floor={"fd": 1.8}),
         events.Field(index=0, points=points, arrows=points),
         events.DataPreview(title="MNIST", summary="60,000 images", images=DIGITS, class_names=tuple("0123456789")),
         events.DataPreview(title="Swiss roll", summary="50,000 points", images=points),
@@ -403,7 +414,7 @@ def test_progress_becomes_curves_and_numbers(panel: TrainPanel, qtbot: QtBot) ->
     assert 0.3 < float(rows[20][3]) < 0.5
     assert rows[20][1:3] == ["0.3", "0.4"] or float(rows[20][1]) == pytest.approx(0.3)
     assert views.loss.home()[0] == (0.0, 3000.0)
-    assert views.levels.means().shape == (1, 25)
+    assert views.levels.training.means().shape == (1, 25)
     assert len(views.gradient.to_csv().splitlines()) == 3
     assert [tile.number() for tile in views._tiles] == ["20", rows[20][3][:6], "1,500 /s", "1.0 min"]
     assert views._tiles[0].caption() == "of 3,000 steps"
@@ -467,7 +478,7 @@ def test_a_finished_run_is_shown_from_its_messages(panel: TrainPanel) -> None:
     assert panel.config() == config
     assert not panel.settings.use_run.isVisible()
     assert len(panel.views.loss.to_csv().splitlines()) == 401
-    assert panel.views.levels.means().shape == (4, 25)
+    assert panel.views.levels.training.means().shape == (4, 25)
     assert panel.views._tiles[0].number() == "400"
     assert panel.views._tiles[3].caption() == "of training"
     panel.show_run(config, [])
@@ -528,3 +539,78 @@ def test_the_panel_fits_the_smallest_window(panel: TrainPanel) -> None:
         panel.views.begin(presets()[preset])
         assert panel.views.minimumSizeHint().width() <= 1025 - panel.settings.width()
         assert panel.minimumSizeHint().width() <= 1025
+
+
+def quality(step: int, value: float, name: str = "fd") -> events.Quality:
+    return events.Quality(
+        step=step, scores={name: value}, floor={name: 1.8}, network="MNIST classifier", count=500, caption="DDIM 12"
+    )
+
+
+def test_scores_take_a_place_when_the_first_comes_and_leave_it_with_the_run(panel: TrainPanel, qtbot: QtBot) -> None:
+    views = panel.views
+    press(qtbot, panel.settings.buttons.primary)
+    panel.receive(progress(10))
+    assert not views.scores.isVisible()
+    assert not views._score_tile.isVisible()
+    panel.receive(quality(10, 120.0))
+    panel.receive(quality(20, 42.5))
+    assert views.scores.isVisible()
+    assert (views._score_tile.number(), views._score_tile.caption()) == ("42.5", "FD, real 1.8")
+    rows = [line.split(",") for line in views.scores.plots["image"].to_csv().splitlines()]
+    assert rows[0] == ["steps", "real", "samples"]
+    assert rows[1:] == [["0", "1.8", ""], ["10", "", "120"], ["20", "", "42.5"], ["3000", "1.8", ""]]
+    assert "500 samples · MNIST classifier · DDIM 12" in views.scores.plots["image"].toolTip()
+    assert panel.views.height() <= panel.height(), "no scrolling at this size"
+    panel.set_state("running")
+    panel.set_state("idle")
+    press(qtbot, panel.settings.buttons.primary)
+    assert not views.scores.isVisible()
+    assert len(views.scores.plots["image"].to_csv().splitlines()) == 1
+
+
+def test_scores_of_points_have_a_plot_of_their_own(panel: TrainPanel, qtbot: QtBot) -> None:
+    panel.set_config(presets()["swiss-roll"])
+    press(qtbot, panel.settings.buttons.primary)
+    panel.receive(quality(10, 0.25, "sliced_wasserstein"))
+    assert panel.views.scores.plots["points"].isVisible()
+    assert not panel.views.scores.plots["image"].isVisible()
+    assert panel.views._score_tile.caption() == "W2, real 1.8"
+    QApplication.processEvents()
+    assert panel.views.height() <= panel.height(), "no scrolling at this size"
+
+
+def test_the_held_out_loss_by_level_is_one_click_away(panel: TrainPanel, qtbot: QtBot) -> None:
+    levels = panel.views.levels
+    press(qtbot, panel.settings.buttons.primary)
+    panel.receive(progress(20, level_loss=np.full(25, 0.2, np.float32), level_edges=EDGES))
+    panel.receive(events.HeldOut(step=20, loss=0.4))
+    assert not levels.choice.isVisible(), "this recipe does not tell it level by level"
+    centres, losses = np.linspace(-9, 9, 10, dtype=np.float32), np.linspace(0.1, 1.0, 10, dtype=np.float32)
+    panel.receive(events.HeldOut(step=30, loss=0.4, level_loss=losses, level_log_snr=centres))
+    panel.receive(events.HeldOut(step=40, loss=0.3, level_loss=losses / 2, level_log_snr=centres))
+    assert levels.choice.isVisible()
+    assert levels.training.isVisible()
+    qtbot.mouseClick(levels.choice.button("held_out"), Qt.MouseButton.LeftButton)
+    assert levels.held_out.isVisible()
+    assert np.allclose(levels.held_out.means(), [losses, losses / 2])
+    assert np.allclose(levels.held_out._edges, np.linspace(-10, 10, 11))
+    panel.set_state("running")
+    panel.set_state("idle")
+    press(qtbot, panel.settings.buttons.primary)
+    assert not levels.choice.isVisible()
+    assert levels.choice.value() == "training"
+    assert len(levels.held_out.means()) == 0
+
+
+def test_a_run_that_is_opened_again_shows_its_scores(panel: TrainPanel) -> None:
+    config = TrainConfig(run=RunKnobs(steps=400, score_every=60.0))
+    levels = np.full(10, 0.5, np.float32)
+    centres = np.linspace(-9, 9, 10, dtype=np.float32)
+    held = events.HeldOut(step=400, loss=0.1, level_loss=levels, level_log_snr=centres)
+    panel.show_run(config, [progress(400, 400), held, quality(400, 7.5)])
+    assert panel.views.scores.isVisible()
+    assert panel.views._score_tile.number() == "7.5"
+    assert panel.views.levels.held_out.means().shape == (1, 10)
+    panel.clear()
+    assert not panel.views.scores.isVisible()

@@ -846,6 +846,34 @@ class TestState:
         assert not window.banner.isVisible()
 
 
+class TestCompare:
+    def test_lanes_are_sampled_in_the_workspace_and_come_back(self, qtbot: QtBot, open_window: Open) -> None:
+        first = open_window()
+        assert first.compare is not None
+        lanes = first.compare.lanes
+        lanes.start.images.set_values({"count": 2})
+        lanes.start.reference.setChecked(False)
+        lanes.remove_lane(0)
+        heard = Heard(first, "compare lanes")
+        assert not heard.events, "nobody looks at it yet"
+        press_key(first, "Ctrl+4")
+        qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
+        assert len(heard.of(events.LaneDone)) == 3
+        assert first.status.text() == "3 lanes from the same noise"
+        titles_before = first.compare.lanes.lineup.titles
+        first.choose_model(next(str(path) for path in first._found if "roll" in path))
+        qtbot.waitUntil(lambda: len(heard.of(events.LaneDone)) == 7 and heard.idle, timeout=LONG)
+        assert heard.of(events.Frame)[-1].x.ndim == 2
+        click(first.compare, "Grid")
+        first.close()
+        second = open_window()
+        assert second.workspace() == "Compare"
+        assert second.compare is not None
+        assert second.compare.page() == "Grid"
+        second.choose_model(next(str(path) for path in second._found if "digits" in path))
+        assert second.compare.lanes.lineup.titles == titles_before
+
+
 class TestShortcuts:
     def test_every_action_has_one_and_none_is_claimed_twice(self, open_window: Open) -> None:
         window = open_window()
@@ -864,6 +892,7 @@ class TestShortcuts:
         for number, name in enumerate(WORKSPACES, 1):
             press_key(window, f"Ctrl+{number}")
             assert window.workspace() == name
+        press_key(window, "Ctrl+3")
         assert window.trajectory is not None
         before = window.trajectory.spec().knobs.seed
         window.trajectory.setFocus()
@@ -894,6 +923,26 @@ class TestShortcuts:
         keys = {item.shortcut().toString() for item in window.actions_by_name.values()}
         keys |= {item.key().toString() for item in window.findChildren(QShortcut)}
         assert [key for key in sorted(keys) if key not in shown[0]] == []
+
+
+CELL: dict[str, float | int | str | None] = {
+    "entrant": "DDIM η 0",
+    "model": "digits",
+    "title": "Digits",
+    "data": "MNIST",
+    "sampler": "ddim",
+    "grid": "uniform",
+    "guidance": 0.0,
+    "steps": 5,
+    "seed": 0,
+    "count": 200,
+    "network": "MNIST classifier 1",
+    "nfe": 5,
+    "seconds": 1.0,
+    "images_per_second": 200.0,
+    "peak_mb": 400.0,
+    "fd": 2.0,
+}
 
 
 def every_message(job_id: int = 0) -> list[events.Event]:
@@ -949,12 +998,30 @@ def every_message(job_id: int = 0) -> list[events.Event]:
         progress(15, losses=np.array([0.1, np.nan, np.inf, 0.1, 0.0], np.float32)),
         events.HeldOut(step=10, loss=0.3, job_id=job_id),
         events.HeldOut(step=11, loss=math.nan, job_id=job_id),
+        events.HeldOut(step=12, loss=0.3, level_loss=level_loss[:9], level_log_snr=np.arange(-4.0, 5.0), job_id=job_id),
+        events.Quality(
+            step=12, scores={"fd": 2.0}, floor={"fd": 1.0}, network="MNIST classifier 1", count=500, job_id=job_id
+        ),
         *[events.Preview(step=10, images=shown, caption="EMA", job_id=job_id) for shown in (images, points)],
         events.Preview(step=12, images=points[:, :1], job_id=job_id),
         *[frame(digits, index) for index in range(3)],
         *[frame(points, index) for index in range(3)],
         *[frame(points[:, :1], index) for index in range(3)],
         frame(digits * math.nan, 0),
+        events.LaneDone(lane=0, nfe=2, seconds=0.2, job_id=job_id),
+        events.LaneDone(lane=5, nfe=2, seconds=0.2, deviation=0.1, job_id=job_id),
+        events.TableShape(rows=("1", "2"), columns=("3",), row_title="a", column_title="b", job_id=job_id),
+        events.Tile(row=0, column=0, images=images, caption="a", job_id=job_id),
+        events.Tile(row=1, column=0, images=points, job_id=job_id),
+        events.Neighbours(
+            samples=images,
+            nearest=images,
+            distances=np.array([0.0, 0.1, 0.2, 2.0]),
+            typical=np.array([0.1, 0.3, 0.5]),
+            job_id=job_id,
+        ),
+        events.EvaluationProgress(done=0, total=4, fraction=0.1, eta_seconds=9.0, text="a cell", job_id=job_id),
+        events.CellScored(row=CELL, floor={"fd": 1.0}, job_id=job_id),
         events.Field(index=1, points=points, arrows=points, job_id=job_id),
         events.Field(index=99, points=points, arrows=points, job_id=job_id),
         events.DataPreview(

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -24,16 +24,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.app.controls import Panel, StatTile, make_label
+from studio.app.controls import Panel, Segmented, StatTile, make_label
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.app.widgets.plots import LEFT, LivePlot
+from studio.app.widgets.scale import number
 from studio.app.words import duration
 from studio.core.config import TrainConfig
-from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Status
+from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Quality, Status
 
 MOST_PREVIEWS = 240
 _CHUNK = 256
@@ -41,9 +42,19 @@ _ANY_WIDTH = (1 << 24) - 1  # Qt's own limit
 
 Places = tuple[tuple[int, int, int, int], ...]
 _COLUMNS = 12
-_FOR_IMAGES: Places = ((0, 0, 1, 4), (0, 4, 1, 4), (0, 8, 1, 4), (1, 0, 1, 12))
-_FOR_POINTS: Places = ((0, 0, 1, 3), (0, 3, 1, 3), (1, 0, 1, 6), (0, 6, 2, 6))
-"""Row, column and their spans of gradient norm, rate, throughput and samples: images fill a band, points a square."""
+_LEVELS = "Loss by noise level"
+_PLACES: dict[tuple[str, bool], Places] = {
+    ("image", False): ((0, 0, 1, 4), (0, 4, 1, 4), (0, 8, 1, 4), (1, 0, 1, 12)),
+    ("image", True): ((0, 3, 1, 3), (0, 6, 1, 3), (0, 9, 1, 3), (1, 0, 1, 12), (0, 0, 1, 3)),
+    ("points", False): ((0, 0, 1, 3), (0, 3, 1, 3), (1, 0, 1, 6), (0, 6, 2, 6)),
+    ("points", True): ((0, 0, 1, 3), (0, 3, 1, 3), (1, 3, 1, 3), (0, 6, 2, 6), (1, 0, 1, 3)),
+}
+"""Row, column and their spans of gradient norm, rate, throughput, samples and, where there are any, scores.
+
+Images fill a band, points a square.
+"""
+_QUANTITIES = {"image": "FD", "points": "Sliced W2"}
+"""What samples are scored by in training, as :mod:`studio.core.scoring` does."""
 
 
 class Smoother:
@@ -70,6 +81,13 @@ class Smoother:
         return smooth
 
 
+class Pages(QStackedWidget):
+    """Widgets of which one is seen. Text that wraps in one of them asks for no height: all take what there is."""
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
 class Stage(Panel):
     """A panel for one view: until there is something to see, it says in a line what will be seen."""
 
@@ -87,7 +105,7 @@ class Stage(Panel):
         column.addWidget(_plot_title(title))
         self.text.setContentsMargins(12, 0, 16, 22)
         column.addWidget(self.text, 1)
-        self._pages = QStackedWidget()
+        self._pages = Pages()
         self._pages.addWidget(empty)
         self._pages.addWidget(view)
         self.content.addWidget(self._pages)
@@ -120,7 +138,7 @@ class Samples(Panel):
         self.grid, self.particles = ImageGrid(name="Samples"), Particles()
         self.text = make_label("", "muted", wrap=True)
         self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._pages = QStackedWidget()
+        self._pages = Pages()
         for page in (self.text, self.grid, self.particles):
             self._pages.addWidget(page)
         self.content.addWidget(self._pages)
@@ -186,6 +204,128 @@ class Samples(Panel):
         self.step_shown.emit(event.step if earlier else None)
 
 
+class LevelViews(QWidget):
+    """The loss by noise level: that of training, and that of the average on held-out data."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.training = HeatMap(title=_LEVELS)
+        self.held_out = HeatMap(title=_LEVELS)
+        self.training.setAccessibleName(f"{_LEVELS}, training")
+        self.held_out.setAccessibleName(f"{_LEVELS}, held out")
+        self._from = {"training": 0.0, "held_out": 0.0}
+        self._pages = Pages()
+        self._pages.addWidget(self.training)
+        self._pages.addWidget(self.held_out)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._pages)
+        self.choice = Segmented([("training", "training"), ("held_out", "held out")], self)
+        self.choice.button("training").setToolTip("Weights of each step, on the items and noise it learns from")
+        self.choice.button("held_out").setToolTip(
+            "Averaged weights, on the same held-out items and the same noise each time,\n"
+            "so that only what was learned changes it"
+        )
+        self.choice.valueChanged.connect(self._choose)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget both."""
+        self.training.clear()
+        self.held_out.clear()
+        self._from = dict.fromkeys(self._from, 0.0)
+        self.choice.setValue("training")
+        self.choice.hide()
+        self._place()
+
+    def add_training(self, event: Progress) -> bool:
+        """Draw what a message tells of noise levels, if it does."""
+        if event.level_loss is None or event.level_edges is None:
+            return False
+        self.training.append_column(self._from["training"], event.level_loss, event.level_edges)
+        self._from["training"] = event.step
+        return True
+
+    def add_held_out(self, event: HeldOut) -> bool:
+        """Draw the held-out loss at its levels, if there are any; each is drawn up to half-way to its neighbours."""
+        if event.level_loss is None or event.level_log_snr is None or len(event.level_log_snr) < 2:
+            return False
+        levels = event.level_log_snr.astype(float)
+        between = (levels[1:] + levels[:-1]) / 2
+        edges = np.concatenate([[2 * levels[0] - between[0]], between, [2 * levels[-1] - between[-1]]])
+        self.held_out.append_column(self._from["held_out"], event.level_loss, edges)
+        self._from["held_out"] = event.step
+        self.choice.show()
+        self._place()
+        return True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._place()
+
+    def _place(self) -> None:
+        room = self.choice.sizeHint() if self.choice.isVisibleTo(self) else QSize(0, 0)
+        for heat_map in (self.training, self.held_out):
+            heat_map.set_header_room(room)
+        self.choice.setGeometry(self.width() - room.width(), 0, room.width(), room.height())
+
+    def _choose(self, which: object) -> None:
+        self._pages.setCurrentWidget(self.held_out if which == "held_out" else self.training)
+
+
+class Scores(Panel):
+    """Scores of samples as the training goes on, lower is better, over what real items score."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        layout = self.layout()
+        assert layout is not None
+        layout.setContentsMargins(8, 9, 5, 7)
+        self._total = 1
+        self._floor: float | None = None
+        self._pages = Pages()
+        self.plots = {kind: _score_plot(name) for kind, name in _QUANTITIES.items()}
+        for plot in self.plots.values():
+            self._pages.addWidget(plot)
+        self.content.addWidget(self._pages)
+
+    def clear(self, kind: str, total: int) -> None:
+        """Forget the scores; the next are of data of this kind and of at most ``total`` steps."""
+        self._total, self._floor = max(total, 1), None
+        for plot in self.plots.values():
+            plot.clear()
+            plot.set_marker(None)
+            plot.set_x_extent(0, self._total)
+        self._pages.setCurrentWidget(self.plots[kind])
+
+    def set_total(self, total: int) -> None:
+        """Draw to another planned end."""
+        self._total = max(total, 1)
+        for plot in self.plots.values():
+            plot.set_x_extent(0, self._total)
+        self._draw_floor()
+
+    def add(self, event: Quality) -> None:
+        """Draw a score."""
+        plot = self._pages.currentWidget()
+        assert isinstance(plot, LivePlot)
+        name, value = next(iter(event.scores.items()))
+        self._floor = event.floor.get(name)
+        plot.append("score", event.step, value)
+        self._draw_floor()
+        told = [f"{event.count:,} samples", event.network, event.caption]
+        plot.setToolTip(
+            f"Lower is better. {' · '.join(part for part in told if part)}\n"
+            f"Dashed: as many real items, {number(self._floor) if self._floor is not None else 'not known'}"
+        )
+
+    def _draw_floor(self) -> None:
+        plot = self._pages.currentWidget()
+        assert isinstance(plot, LivePlot)
+        if self._floor is not None:
+            plot.set_data("floor", [0, self._total], [self._floor, self._floor])
+
+
 class RunViews(QWidget):
     """Everything a training tells, drawn: numbers, curves, the loss by noise level, samples."""
 
@@ -193,7 +333,8 @@ class RunViews(QWidget):
         super().__init__(parent)
         self.setProperty("scrolled", True)
         self._total = self._step = 0
-        self._seconds = self._levels_from = 0.0
+        self._seconds = 0.0
+        self._kind, self._scored = "image", False
         self._smoother = Smoother(2.0)
         self._unit = "images"
         self._make_views()
@@ -207,10 +348,11 @@ class RunViews(QWidget):
             plot.clear()
             plot.set_marker(None)
         self.levels.clear()
+        self._show_scores(False)
         for stage in self._stages:
             stage.show_view(False)
         self.samples.clear("Samples of the averaged weights (EMA) appear here, always from the same noise.")
-        self._step, self._levels_from = 0, 0.0
+        self._step = 0
         for tile, caption in zip(self._tiles, ("steps", "loss, smoothed", self._unit, "left"), strict=True):
             tile.set("–", caption)
 
@@ -219,6 +361,7 @@ class RunViews(QWidget):
         self._set_kind(config.data.kind)
         self.clear()
         self._set_total(config.run.steps)
+        self.scores.clear(self._kind, config.run.steps)
         self._tiles[0].set("0")
         self.loss_stage.text.setText("Starting…")
         if config.run.preview_every == 0.0:
@@ -238,6 +381,10 @@ class RunViews(QWidget):
                 self.take_progress([event])
             case HeldOut():
                 self.loss.append("held_out", event.step, event.loss)
+                if self.levels.add_held_out(event):
+                    self.levels_stage.show_view(True)
+            case Quality():
+                self._take_score(event)
             case Preview():
                 self.samples.add(event)
 
@@ -256,9 +403,7 @@ class RunViews(QWidget):
         if told:
             self.speed.append("value", *zip(*told, strict=True))
         for event in events:
-            if event.level_loss is not None and event.level_edges is not None:
-                self.levels.append_column(self._levels_from, event.level_loss, event.level_edges)
-                self._levels_from = event.step
+            if self.levels.add_training(event):
                 self.levels_stage.show_view(True)
         self._show_numbers(last)
 
@@ -276,11 +421,13 @@ class RunViews(QWidget):
 
     def _make_views(self) -> None:
         self._tiles = [StatTile("") for _ in range(4)]
+        self._score_tile = StatTile("")
+        self.scores = Scores()
         self.loss = LivePlot("steps", "loss, log", log_y=True, title="Loss", whole_x=True)
         self.loss.add_series("raw", "each step", "series_raw", width=1.0)
         self.loss.add_series("held_out", "held out", "series_held_out", dashed=True, points=True)
         self.loss.add_series("smoothed", "smoothed", "series_smoothed", width=2.0)
-        self.levels = HeatMap(title="Loss by noise level")
+        self.levels = LevelViews()
         self.gradient = LivePlot("steps", "norm", title="Gradient norm", whole_x=True)
         self.gradient.add_series("value", "gradient norm", "series_gan", width=1.0)
         self.rate = LivePlot("steps", "η", title="Learning rate", whole_x=True)
@@ -290,7 +437,7 @@ class RunViews(QWidget):
         self.loss_stage = Stage(
             "Loss", "The loss of each step, smoothed, and on held-out data.\nPress Start.", self.loss
         )
-        self.levels_stage = Stage("Loss by noise level", "How well each noise level is learned.", self.levels)
+        self.levels_stage = Stage(_LEVELS, "How well each noise level is learned.", self.levels)
         self._stages = [
             self.loss_stage,
             self.levels_stage,
@@ -303,7 +450,7 @@ class RunViews(QWidget):
     def _lay_out(self) -> None:
         strip = Panel()
         numbers = QHBoxLayout()
-        for tile in self._tiles:
+        for tile in (*self._tiles[:2], self._score_tile, *self._tiles[2:]):
             numbers.addWidget(tile, 1)
         strip.content.addLayout(numbers)
         strip_layout = strip.layout()
@@ -319,7 +466,7 @@ class RunViews(QWidget):
             self._below.setColumnStretch(column, 1)
         self._below.setRowStretch(0, 19)
         self._below.setRowStretch(1, 24)
-        self._arrange(_FOR_IMAGES)
+        self._arrange()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 16, 16, 16)
         layout.setSpacing(12)
@@ -327,20 +474,38 @@ class RunViews(QWidget):
         layout.addLayout(above, 26)
         layout.addLayout(self._below, 43)
 
-    def _arrange(self, places: Places) -> None:
-        """Lay out the three small plots and the samples."""
-        for widget, place in zip((*self._stages[2:], self.samples), places, strict=True):
+    def _arrange(self) -> None:
+        """Lay out the small plots and the samples."""
+        places = _PLACES[self._kind, self._scored]
+        for widget, place in zip((*self._stages[2:], self.samples, self.scores), places, strict=False):
             self._below.addWidget(widget, *place)
+        self.scores.setVisible(self._scored)
+        self._score_tile.setVisible(self._scored)
+
+    def _show_scores(self, on: bool) -> None:
+        """Make room for scores, or for none."""
+        if on != self._scored:
+            self._scored = on
+            self._arrange()
+
+    def _take_score(self, event: Quality) -> None:
+        self._show_scores(True)
+        self.scores.add(event)
+        name, value = next(iter(event.scores.items()))
+        real = f", real {event.floor[name]:.2g}" if name in event.floor else ""
+        self._score_tile.set(f"{value:.3g}", f"{_QUANTITIES[self._kind].removeprefix('Sliced ')}{real}")
 
     def _set_kind(self, kind: str) -> None:
         points = kind == "points"
         self._unit = "points" if points else "images"
         self._tiles[2].set(self._tiles[2].number(), self._unit)
-        self._arrange(_FOR_POINTS if points else _FOR_IMAGES)
+        self._kind = "points" if points else "image"
+        self._arrange()
         self.samples.set_narrow(points)
 
     def _set_total(self, total: int) -> None:
         self._total = total
+        self.scores.set_total(total)
         self._smoother = Smoother(min(max(total / 60, 20.0), 1000.0))
         for plot in (self.loss, self.gradient, self.rate, self.speed):
             plot.set_x_extent(0, max(total, 1))
@@ -468,6 +633,15 @@ class TrainPanel(QWidget):
     def _begin(self, config: TrainConfig) -> None:
         self._run_data = config.data
         self.views.begin(config)
+
+
+def _score_plot(quantity: str) -> LivePlot:
+    plot = LivePlot(
+        "steps", f"{quantity}, log", log_y=True, title=f"{quantity}, dashed: real", whole_x=True, legend=False
+    )
+    plot.add_series("floor", "real", "series_limit", dashed=True)
+    plot.add_series("score", "samples", "series_smoothed", width=2.0, points=True)
+    return plot
 
 
 def _plot_title(text: str) -> QLabel:

@@ -366,6 +366,8 @@ class TrainSettings(QFrame):
             reasons["label_dropout"] = "This data has no classes."
         if run.values()["ema_decay"] is not None:
             reasons["ema_exponent"] = "The EMA decay is set by hand."
+        if run.values()["score_every"] == 0.0:
+            reasons["score_count"] = "No scores are made."
         for form in (recipe, run):
             for name in form.values():
                 form.set_knob_enabled(name, name not in reasons, reasons.get(name, ""))

@@ -110,6 +110,7 @@ class HeatMap(QWidget):
         self._bar_picture: QImage | None = None
         self._colors: NDArray[np.uint32] = np.empty(0, np.uint32)
         self._pointer: QPointF | None = None
+        self._header_room = QSize(0, 0)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName(title or f"{value_label} by {y_label} over {x_label}")
@@ -142,6 +143,11 @@ class HeatMap(QWidget):
         self._range = self._picture = None
         self.update()
 
+    def set_header_room(self, size: QSize) -> None:
+        """Leave room for a control of this size at the right of the title."""
+        self._header_room = size
+        self.update()
+
     def means(self) -> Floats:
         """What is drawn: (columns, L)."""
         return self._columns.means()
@@ -159,6 +165,7 @@ class HeatMap(QWidget):
 
     def _area(self) -> QRectF:
         left, top, right, bottom = _MARGINS
+        top = max(top, self._header_room.height() + 4)
         return QRectF(left, top, max(self.width() - left - right, 1), max(self.height() - top - bottom, 1))
 
     def _palette_words(self) -> NDArray[np.uint32]:
@@ -181,8 +188,13 @@ class HeatMap(QWidget):
             painter.setFont(ui_font(12, QFont.Weight.DemiBold))
             painter.setPen(role_color("text"))
             width = QFontMetricsF(painter.font()).horizontalAdvance(self._title)
-            left = max(min(area.left(), area.right() - width), 4.0)  # the name of the colour bar is beside it
-            painter.drawText(QRectF(left, 0, self.width(), 22), Qt.AlignmentFlag.AlignVCenter, self._title)
+            end = min(area.right(), self.width() - self._header_room.width() - 8)
+            left = max(min(area.left(), end - width), 4.0)
+            painter.drawText(
+                QRectF(left, 0, self.width(), max(22, self._header_room.height())),
+                Qt.AlignmentFlag.AlignVCenter,
+                self._title,
+            )
         painter.setFont(ui_font(11))
         if self._range is None:
             painter.setPen(role_color("text_faint"))
@@ -230,7 +242,7 @@ class HeatMap(QWidget):
             y = bar.bottom() - (at - lo) / (hi - lo) * bar.height()
             painter.drawText(QRectF(bar.right() + 5, y - 8, 34, 16), Qt.AlignmentFlag.AlignVCenter, label)
         width = QFontMetricsF(painter.font()).horizontalAdvance(self._value_label)
-        place = QRectF(min(bar.left(), self.width() - width - 2), area.top() - 20, width + 2, 14)
+        place = QRectF(min(bar.left(), self.width() - width - 2), area.bottom() + 19, width + 2, 15)
         painter.drawText(place, Qt.AlignmentFlag.AlignLeft, self._value_label)
 
     def _paint_read_out(self, painter: QPainter, area: QRectF) -> None:
