@@ -84,14 +84,17 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     print_header(f"{chosen.count:,} samples a cell")
+    path = DOCS / "results.md"
+    before = path.read_text(encoding="utf-8")
+    if not all(before.count(mark) == 1 for mark in MARKS):
+        raise SystemExit(f"{path} must have the lines {MARKS[0].strip()} and {MARKS[1].strip()}, once each.")
     control = Control()
-    if chosen.measured:
-        control.stop()
     signal.signal(signal.SIGINT, lambda *_: control.stop())
     rows: list[dict[str, Any]] = []
     floors: dict[str, dict[str, float]] = {}
     told = 0.0
-    for event in Evaluator(evaluation(chosen.models, chosen.count, chosen.steps), chosen.out).run(control):
+    asked = evaluation(chosen.models, chosen.count, chosen.steps)
+    for event in Evaluator(asked, chosen.out, sampled_only=chosen.measured).run(control):
         match event:
             case events.CellScored():
                 rows.append(dict(event.row))
@@ -104,10 +107,12 @@ def main() -> None:
             case events.Warned():
                 print(event.summary, file=sys.stderr, flush=True)
     if not rows:
+        raise SystemExit(f"{chosen.out} holds no complete cell yet.")
+    if control.stopping:
+        print("stopped: the tables are written by a complete run, or with --measured")
         return
-    path = DOCS / "results.md"
-    before, rest = path.read_text(encoding="utf-8").split(MARKS[0])
-    write_text(path, before + MARKS[0] + chapter(rows, floors) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
+    start, rest = before.split(MARKS[0])
+    write_text(path, start + MARKS[0] + chapter(rows, floors) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
     print(f"written: {path}")
 
 

@@ -22,6 +22,7 @@ from studio.cli import main
 from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
 from studio.core.config import PARTS, RunKnobs, TrainConfig, load_toml
+from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.knobs import build, knobs_of
 from studio.core.presets import preset_for, presets
 from studio.core.registry import find, methods
@@ -29,6 +30,7 @@ from studio.core.runs import Run
 from studio.core.sampling import SampleKnobs, SampleSpec
 from studio.display import why_no_window
 from studio.session.control import Control
+from studio.session.evaluate import EvaluateJob
 from studio.session.jobs import SampleJob, drive
 
 TINY = ["--preset", "swiss-roll", "--batch", "16", "--preview-every", "0", "--device", "cpu"]
@@ -223,6 +225,91 @@ class TestSample:
         out = tmp_path / "digits.png"
         assert main(["sample", name, "--count", "2", "--steps", "2", "--label", "3", "--out", str(out)]) == 0
         assert out.is_file()
+
+
+class TestEvaluate:
+    WORDS = ("--steps", "3,4", "--seeds", "0,1", "--count", "150", "--metrics", "sliced_wasserstein,energy")
+
+    def evaluate(self, *words: object) -> int:
+        return main(["evaluate", *map(str, words)])
+
+    def test_it_prints_tables_and_leaves_a_report(
+        self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.evaluate(run.folder, "--samplers", "ancestral,ddim:eta=0.5", *self.WORDS, "--out", tmp_path) == 0
+        said = capsys.readouterr().out
+        assert "8 cells of 150 samples" in said
+        assert "Ancestral small" in said
+        assert "DDIM η 0.5" in said
+        assert "real items" in said
+        assert {path.name for path in tmp_path.iterdir()} >= {
+            "results.json",
+            "results.csv",
+            "report.html",
+            "evaluation.toml",
+        }
+
+    def test_the_window_gives_the_same_scores(self, run: Run, tmp_path: Path) -> None:
+        assert self.evaluate(run.folder, *self.WORDS, "--out", tmp_path / "line") == 0
+        evaluation = Evaluation(
+            entrants=(Entrant(model=run.model.absolute()),),
+            steps=(3, 4),
+            seeds=(0, 1),
+            knobs=EvaluationKnobs(count=150),
+            metrics=metrics_for(["sliced_wasserstein", "energy"]),
+        )
+        told = list(drive(EvaluateJob(evaluation, tmp_path / "window"), Control()))
+        ours = [event.row for event in told if isinstance(event, events.CellScored)]
+        theirs = json.loads((tmp_path / "line" / "results.json").read_text(encoding="utf-8"))["rows"]
+        names = ("entrant", "steps", "seed", "sliced_wasserstein", "energy")
+        assert [[row[name] for name in names] for row in ours] == [[row[name] for name in names] for row in theirs]
+
+    def test_what_it_wrote_repeats_it_from_any_folder(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(run.folder.parent)
+        assert self.evaluate(run.folder.name, *self.WORDS, "--out", tmp_path / "first") == 0
+        monkeypatch.chdir(tmp_path)
+        assert self.evaluate(tmp_path / "first" / "evaluation.toml", "--out", tmp_path / "second") == 0
+        first, second = (
+            [{**row, "seconds": 0, "images_per_second": 0, "peak_mb": 0} for row in json.loads(text)["rows"]]
+            for text in ((tmp_path / name / "results.json").read_text(encoding="utf-8") for name in ("first", "second"))
+        )
+        assert first == second
+
+    def test_keep_writes_the_score_into_the_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = tmp_path / "digits.safetensors"
+        model.write_bytes((resources.shipped_checkpoints() / "mnist-ddpm.safetensors").read_bytes())
+        words = ("--steps", "3", "--count", "150", "--metrics", "fd", "--out", tmp_path / "out", "--keep")
+        assert self.evaluate(model, *words) == 0
+        (kept,) = [(key, value) for key, value in read_header(model).scores.items() if "150" in key]
+        assert kept[0].startswith("FD · MNIST classifier 1 · 150 samples")
+        assert "3 steps" in kept[0]
+        rows = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["rows"]
+        assert kept[1] == pytest.approx(rows[0]["fd"])
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--steps", "many"], "takes numbers with commas"),
+            (["--samplers", "dimd"], "'dimd' is no sampler"),
+            (["--samplers", "ddim:ate=1"], "'ate' is no setting"),
+            (["--metrics", "fid"], "'fid' is no metric"),
+            (["--eta", "0.5", "--samplers", "ancestral"], "eta has no effect"),
+            (["--count", "1"], "count = '1' is not possible"),
+            (["--metrics", "fd"], "cannot be measured"),
+        ],
+    )
+    def test_wrong_words_are_refused(
+        self, run: Run, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        try:
+            status = self.evaluate(run.folder, *words, "--out", tmp_path / "out")
+        except SystemExit as error:
+            status = int(str(error.code))
+        assert status != 0
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 class TestInspect:

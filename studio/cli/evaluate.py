@@ -63,6 +63,8 @@ def main(words: list[str]) -> int:
         parser.error(f"{files[0]} lists its entrants: leave out {', '.join(idle)}")
     near = Path(files[0]).absolute().parent if files else None
     evaluation = Evaluation.from_dict(tables, lambda word: locate(word, near))
+    if options["keep"] and evaluation.knobs.label.strip().lower() not in ("each", "none"):
+        parser.error("--keep is for samples of all classes: leave out --label")
     folder = options["out"] or default_folder(evaluation)
     print(f"{evaluation.title}: {len(evaluation.cells())} cells of {evaluation.knobs.count:,} samples -> {folder}")
     show = _EvaluationLine()
@@ -121,16 +123,18 @@ def _print_scores(rows: Sequence[Mapping[str, Any]], floors: Mapping[str, Mappin
 
 
 def _keep_scores(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the lowest FD of each model into its description."""
-
+    """Write the lowest FD of each model, the mean over its seeds, into its description."""
+    found = points(rows)
     for path in dict.fromkeys(entrant.model for entrant in evaluation.entrants):
-        mine = [row for row in rows if row["model"] == path.stem and "fd" in row]
-        if not mine:
+        mine = {entrant.id: entrant for entrant in evaluation.entrants if entrant.model == path}
+        scored = [point for point in found if point.id in mine and "fd" in point.values]
+        if not scored:
             continue
-        best = min(mine, key=lambda row: row["fd"])
-        key = score_key("FD", best["network"], best["count"], f"{best['entrant']}, {best['steps']} steps")
-        write_scores(path, {key: best["fd"]})
-        print(f"{path}: {key} {best['fd']:.2f}")
+        best = min(scored, key=lambda point: point.values["fd"].value)
+        row = next(row for row in rows if row["id"] == best.id)
+        key = score_key("FD", row["network"], row["count"], f"{row['entrant']}, {row['grid']}, {best.steps} steps")
+        write_scores(path, {key: best.values["fd"].value})
+        print(f"{path}: {key} {best.values['fd'].value:.2f}")
 
 
 class _EvaluationLine(Line):

@@ -71,6 +71,11 @@ class Entrant:
         text = " ".join(words)
         return text[0].upper() + text[1:]
 
+    @property
+    def id(self) -> str:
+        """Names the entrant exactly: its model's place and everything that is set."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
     def to_dict(self) -> dict[str, Any]:
         """A table of plain values."""
         return {
@@ -89,6 +94,8 @@ class Cell:
     steps: int
     seed: int
     knobs: EvaluationKnobs
+    contents: str = ""
+    """The model's :func:`fingerprint` when it was opened; a file may be replaced while it is measured."""
 
     @property
     def spec(self) -> SampleSpec:
@@ -112,7 +119,7 @@ class Cell:
         table = self.entrant.to_dict()
         knobs = self.knobs
         return table | {
-            "model": fingerprint(self.entrant.model),
+            "model": self.contents or fingerprint(self.entrant.model),
             "steps": self.steps,
             "seed": self.seed,
             "count": knobs.count,
@@ -120,7 +127,7 @@ class Cell:
             "clip": knobs.clip,
         }
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """A name for the settings."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:20]
@@ -269,9 +276,9 @@ def _product(tables: Mapping[str, Any], locate: Callable[[str], Path]) -> list[E
     samplers = []
     for word in _list(tables, "samplers", ("ddim",)):
         sampler = _method("sampler", word)
-        etas = _list(tables, "eta") if hasattr(sampler, "eta") else []
+        etas = _list(tables, "eta") if _has_eta(sampler) else []
         samplers += [replace(sampler, eta=eta) for eta in etas] or [sampler]
-    if _list(tables, "eta") and not any(hasattr(sampler, "eta") for sampler in samplers):
+    if _list(tables, "eta") and not any(map(_has_eta, samplers)):
         raise ValueError("eta has no effect: none of the samplers has it. Leave it out, or add ddim.")
     return [
         Entrant(model=locate(str(model)), sampler=sampler, grid=_method("grid", grid), guidance=_guidance(guidance))
@@ -280,6 +287,10 @@ def _product(tables: Mapping[str, Any], locate: Callable[[str], Path]) -> list[E
         for grid in _list(tables, "grids", ("uniform",))
         for guidance in _list(tables, "guidance", (0.0,))
     ]
+
+
+def _has_eta(sampler: Sampler) -> bool:
+    return any(item.name == "eta" for item in knobs_of(type(sampler)))
 
 
 def _method(kind: str, word: Any) -> Any:

@@ -13,9 +13,9 @@ import time
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,12 +24,24 @@ from studio.core import events, features
 from studio.core.checkpoints.header import Header
 from studio.core.checkpoints.native import load
 from studio.core.config import method_from_dict, method_to_dict
-from studio.core.data.base import Dataset
+from studio.core.data.base import DatasetSpec
 from studio.core.device import choose, describe, forget_peak, memory_in_use
-from studio.core.evaluation import Cell, Entrant, Evaluation, metrics_for
+from studio.core.evaluation import Cell, Entrant, Evaluation, fingerprint, metrics_for
 from studio.core.files import replacing, write_text
-from studio.core.metrics.base import Evidence, Metric, Reference, Score, floor, measure, warning
+from studio.core.knobs import knobs_of
+from studio.core.metrics.base import (
+    FLOOR_DRAWS,
+    Evidence,
+    Metric,
+    Reference,
+    Score,
+    floor,
+    floor_draw,
+    measure,
+    warning,
+)
 from studio.core.report import write_report
+from studio.core.runs import Run
 from studio.core.sampling import Subject, labels_of, levels_of, sample, subject_of, to_uint8
 
 PROGRESS_SECONDS = 0.2
@@ -58,14 +70,23 @@ class Cost:
     peak: int
 
 
-class Evaluator:
-    """Measures an :class:`~studio.core.evaluation.Evaluation` into ``folder``, which may hold parts of it already."""
+class _Opened(NamedTuple):
+    header: Header
+    subject: Subject
+    contents: str
 
-    def __init__(self, evaluation: Evaluation, folder: Path) -> None:
-        self.evaluation, self.folder = evaluation, folder
+
+class Evaluator:
+    """Measures an :class:`~studio.core.evaluation.Evaluation` into ``folder``, which may hold parts of it already.
+
+    With ``sampled_only`` it scores and tells the cells whose samples are there, and draws none.
+    """
+
+    def __init__(self, evaluation: Evaluation, folder: Path, *, sampled_only: bool = False) -> None:
+        self.evaluation, self.folder, self._sampled_only = evaluation, folder, sampled_only
         self.device = choose(evaluation.knobs.device)
         self._store = _Store(folder)
-        self._opened: dict[Path, tuple[Header, Subject]] = {}
+        self._opened: dict[Path, _Opened] = {}
         self._judges: dict[str, _Judge] = {}
 
     def run(self, control: EvaluationControl) -> Iterator[events.Event | None]:
@@ -75,7 +96,7 @@ class Evaluator:
         written. A cell that breaks down on the way is a warning, and the others go on.
         """
         yield events.Status(text="Opening the models")
-        cells = self.evaluation.cells()
+        cells = [replace(cell, contents=self._open(cell.entrant).contents) for cell in self.evaluation.cells()]
         for cell in cells:
             self._check(cell)
         for judge in self._judges.values():
@@ -116,15 +137,18 @@ class Evaluator:
 
     # Before anything is sampled
 
-    def _open(self, entrant: Entrant) -> tuple[Header, Subject]:
-        if entrant.model not in self._opened:
+    def _open(self, entrant: Entrant) -> _Opened:
+        while entrant.model not in self._opened:
+            contents = fingerprint(entrant.model)
             model = load(entrant.model, self.device)
-            self._opened[entrant.model] = (model.header, subject_of(model))
+            # A training may save it anew meanwhile: what was read must be what it is known by.
+            if contents == fingerprint(entrant.model):
+                self._opened[entrant.model] = _Opened(model.header, subject_of(model), contents)
         return self._opened[entrant.model]
 
     def _check(self, cell: Cell) -> None:
         """Raise ValueError for a cell that cannot be sampled or scored."""
-        header, subject = self._open(cell.entrant)
+        header, subject, _ = self._open(cell.entrant)
         try:
             levels_of(cell.spec, subject.schedule)
             labels_of(cell.knobs.label, subject.class_names, ())
@@ -132,48 +156,50 @@ class Evaluator:
                 levels_of(reference.spec, subject.schedule)
         except ValueError as error:
             raise ValueError(f"{self._name(cell)}: {error}") from None
+        judge = self._judge(header)
         for metric in self.evaluation.metrics:
-            if cell.knobs.count < metric.fewest:
-                raise ValueError(
-                    f"count = {cell.knobs.count:,} is too small for {metric.title}: it needs {metric.fewest:,}."
-                )
-        self._judge(header)
+            if metric.applies(judge.reference) and cell.knobs.count < (fewest := metric.fewest_for(judge.reference)):
+                raise ValueError(f"count = {cell.knobs.count:,} is too small for {metric.title}: it needs {fewest:,}.")
+        judge.metrics(self.evaluation, cell.knobs.count)
 
     def _warn(self, cells: list[Cell]) -> Iterator[events.Event]:
         count = self.evaluation.knobs.count
-        told = set()
+        found: list[str] = []
         for judge in self._judges.values():
-            for metric in judge.metrics(self.evaluation, count):
-                if (text := warning(metric, count)) and text not in told:
-                    told.add(text)
-                    yield events.Warned(summary=text)
+            chosen = judge.metrics(self.evaluation, count)
+            found += [warning(metric, count, judge.reference) for metric in chosen]
+            found += judge.left_out(self.evaluation, count)
+        for text in dict.fromkeys(filter(None, found)):
+            yield events.Warned(summary=text)
         label = self.evaluation.knobs.label.strip().lower()
         if label not in ("each", "none"):
             yield events.Warned(summary=f"Samples of class {label} alone are compared with data of all classes.")
-        seen = {cell.entrant.guidance > 0.0 for cell in cells if not self._open(cell.entrant)[1].class_names}
-        if True in seen:
+        if any(cell.entrant.guidance and not self._open(cell.entrant).subject.class_names for cell in cells):
             yield events.Warned(summary="Guidance has no effect on models that know no classes.")
 
     def _judge(self, header: Header) -> _Judge:
         """Who scores samples of a model's data."""
-        if header.data_title not in self._judges:
-            self._judges[header.data_title] = _Judge(method_from_dict("dataset", header.data).load())
-        return self._judges[header.data_title]
+        name = json.dumps(header.data, sort_keys=True)
+        if name not in self._judges:
+            self._judges[name] = _Judge(method_from_dict("dataset", header.data))
+        return self._judges[name]
 
     def _references(self, cells: list[Cell]) -> list[Cell]:
         found = {found.key: found for cell in cells if (found := cell.reference()) is not None}
         return [found[key] for key in found.keys() - {cell.key for cell in cells}]
 
     def _name(self, cell: Cell) -> str:
-        return f"{cell.entrant.model.stem}, {cell.entrant.title}, {cell.steps} steps, seed {cell.seed}"
+        return f"{model_name(cell.entrant.model)}, {cell.entrant.title}, {cell.steps} steps, seed {cell.seed}"
 
     # One cell
 
     def _cell(
         self, cell: Cell, clock: _Clock, control: EvaluationControl, text: str
     ) -> Generator[events.Event | None, None, tuple[Row, dict[str, Score]]]:
-        header, subject = self._open(cell.entrant)
+        header, subject, _ = self._open(cell.entrant)
         judge = self._judge(header)
+        found = labels_of(cell.knobs.label, subject.class_names, range(cell.knobs.count))
+        labels = None if found is None else np.array(found, np.int64)
         record = self._store.read(cell)
         wanted = judge.metrics(self.evaluation, cell.knobs.count)
         missing = [metric for metric in wanted if judge.key(metric) not in record.get("scores", {})]
@@ -187,18 +213,15 @@ class Evaluator:
                 others, _ = yield from self._samples(reference, clock, control, f"{text}, reference")
                 deviation = _rms(items, others)
                 record.setdefault("deviations", {})[str(cell.knobs.reference_steps)] = deviation
-            labels = labels_of(cell.knobs.label, subject.class_names, range(len(items)))
-            evidence = judge.look(items, None if labels is None else np.array(labels, np.int64))
+            evidence = judge.look(items, labels)
             for metric in missing:
                 yield clock.progress(f"{text} · {metric.title}")
                 record.setdefault("scores", {})[judge.key(metric)] = judge.score(metric, evidence)
-            record |= {"settings": cell.settings, "cost": vars(cost)}
+            record |= {"settings": cell.settings, "cost": vars(cost), "device": describe(self.device)}
             self._store.write(cell, record)
         clock.finish(cell)
-        real: dict[str, Score] = {}
-        for metric in wanted:
-            real |= floor(metric, judge.reference, cell.knobs.count)
-            yield None
+        yield from judge.measure_floors(wanted, cell.knobs.count, labels)
+        real = judge.floors(wanted, cell.knobs.count, labels)
         return self._row(cell, header, judge, record, wanted, deviation), real
 
     def _row(
@@ -212,17 +235,19 @@ class Evaluator:
     ) -> Row:
         cost = record["cost"]
         row: Row = {
+            "id": cell.entrant.id,
             "entrant": cell.entrant.title,
-            "model": cell.entrant.model.stem,
+            "model": model_name(cell.entrant.model),
             "title": header.title,
-            "data": header.data_title,
+            "data": judge.title,
             "sampler": method_to_dict("sampler", cell.entrant.sampler)["name"],
-            "grid": method_to_dict("grid", cell.entrant.grid)["name"],
+            "grid": with_settings("grid", cell.entrant.grid),
             "guidance": cell.entrant.guidance,
             "steps": cell.steps,
             "seed": cell.seed,
             "count": cell.knobs.count,
             "network": judge.network,
+            "device": record.get("device", ""),
             "nfe": cost["nfe"],
             "seconds": round(cost["seconds"], 3),
             "images_per_second": round(cell.knobs.count / max(cost["seconds"], 1e-9), 2),
@@ -243,7 +268,9 @@ class Evaluator:
         """The samples (N, ...) and their cost, from the folder or drawn now batch by batch."""
         if (stored := self._store.samples(cell)) is not None:
             return stored
-        _, subject = self._open(cell.entrant)
+        if self._sampled_only:
+            raise Stopped
+        subject = self._open(cell.entrant).subject
         spec, count = cell.spec, cell.knobs.count
         for begin in range(0, count, cell.knobs.batch):
             indices = range(begin, min(begin + cell.knobs.batch, count))
@@ -271,8 +298,10 @@ class Evaluator:
 class _Judge:
     """Scores samples of one data set."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    def __init__(self, spec: DatasetSpec) -> None:
+        self.title = with_settings("dataset", spec, spec.title)
+        self._id = method_to_dict("dataset", spec)
+        self._dataset = spec.load()
 
     def prepare(self) -> Iterator[float]:
         """Read or work out what samples are compared with; yields the share done."""
@@ -292,16 +321,28 @@ class _Judge:
         found = [
             metric
             for metric in evaluation.metrics or metrics_for()
-            if metric.applies(self.reference) and count >= metric.fewest
+            if metric.applies(self.reference) and count >= metric.fewest_for(self.reference)
         ]
         if not found:
             asked = ", ".join(metric.title for metric in evaluation.metrics) or "any measure"
-            raise ValueError(f"{self._dataset.title} cannot be measured with {count:,} samples by {asked}.")
+            raise ValueError(f"{self.title} cannot be measured with {count:,} samples by {asked}.")
         return found
 
+    def left_out(self, evaluation: Evaluation, count: int) -> list[str]:
+        """What is not measured although it was asked for, or would be with more samples, and why."""
+        texts = [
+            f"{metric.title} is left out: it does not apply to {self.title}."
+            for metric in evaluation.metrics
+            if not metric.applies(self.reference)
+        ]
+        for metric in evaluation.metrics or metrics_for():
+            if metric.applies(self.reference) and count < (fewest := metric.fewest_for(self.reference)):
+                texts.append(f"{metric.title} is left out: it needs {fewest:,} samples at least.")
+        return texts
+
     def key(self, metric: Metric) -> str:
-        """Names a measure, its knobs and the network that it looks through."""
-        return json.dumps([method_to_dict("metric", metric), self.network])
+        """Names a measure, its knobs, the data and the network that it looks through."""
+        return json.dumps([method_to_dict("metric", metric), self._id, self.network])
 
     def look(self, items: np.ndarray, labels: np.ndarray | None) -> Evidence:
         """The samples as the feature network sees them."""
@@ -309,6 +350,38 @@ class _Judge:
 
     def score(self, metric: Metric, evidence: Evidence) -> dict[str, tuple[float, float | None]]:
         return {name: (score.value, score.error) for name, score in measure(metric, evidence, self.reference).items()}
+
+    def measure_floors(self, metrics: list[Metric], count: int, labels: np.ndarray | None) -> Iterator[None]:
+        """Score real items of the samples' classes; yields between draws."""
+        for draw in range(FLOOR_DRAWS):
+            for metric in metrics:
+                floor_draw(metric, self.reference, count, draw, labels)
+                yield None
+            self.reference.forget("real ")
+
+    def floors(self, metrics: list[Metric], count: int, labels: np.ndarray | None) -> dict[str, Score]:
+        """What as many real items score, for all measures."""
+        found: dict[str, Score] = {}
+        for metric in metrics:
+            found |= floor(metric, self.reference, count, labels)
+        return found
+
+
+def model_name(path: Path) -> str:
+    """A model in a word: its run folder's name, since every run's file is called alike, or its file's."""
+    run = Run(path.parent.parent)
+    return run.folder.name if path == run.model else path.stem
+
+
+def with_settings(kind: str, method: Any, name: str = "") -> str:
+    """A method's name, and in brackets what differs from its defaults."""
+    changed = [
+        f"{item.name} {value}"
+        for item in knobs_of(type(method))
+        if (value := getattr(method, item.name)) != item.default
+    ]
+    name = name or method_to_dict(kind, method)["name"]
+    return f"{name} ({', '.join(changed)})" if changed else name
 
 
 class _Store:
@@ -346,7 +419,11 @@ class _Store:
         paths = [self._batch(cell, range(begin, min(begin + size, count))) for begin in range(0, count, size)]
         parts = [_read_npz(path) for path in paths]
         found = [part for part in parts if part is not None]
-        assert len(found) == len(parts)
+        if len(found) < len(parts):
+            # Another program works in this folder, and was quicker with this cell.
+            if (stored := self.samples(cell)) is not None:
+                return stored
+            raise ValueError(f"its batches in {self._samples} were removed. Evaluate again.")
         items = np.concatenate([part[0] for part in found])
         costs = [part[1] for part in found]
         cost = Cost(

@@ -66,9 +66,8 @@ class Scorer:
                 yield None
             assert x is not None
             parts.append((to_uint8(x) if subject.is_image else x.float()).cpu().numpy())
-        labels = labels_of(self.spec.knobs.label, subject.class_names, range(self.count))
-        asked = None if labels is None else np.array(labels, np.int64)
-        found = measure(self.metric, features.judge(np.concatenate(parts), asked, self.dataset), reference)
+        evidence = features.judge(np.concatenate(parts), self._labels(subject), self.dataset)
+        found = measure(self.metric, evidence, reference)
         yield events.Quality(
             step=step,
             scores={name: score.value for name, score in found.items()},
@@ -77,6 +76,10 @@ class Scorer:
             count=self.count,
             caption=f"EMA · seed {SEED} · DDIM {STEPS}",
         )
+
+    def _labels(self, subject: Subject) -> np.ndarray | None:
+        found = labels_of(self.spec.knobs.label, subject.class_names, range(self.count))
+        return None if found is None else np.array(found, np.int64)
 
     @property
     def spec(self) -> SampleSpec:

@@ -76,4 +76,4 @@ def locate(word: str, near: Path | None = None) -> Path:
         for known in shipped():
             if word in (known.stem, known.name):
                 return known
-    return resolve(path)
+    return resolve(path).absolute()

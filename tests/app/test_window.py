@@ -926,6 +926,7 @@ class TestShortcuts:
 
 
 CELL: dict[str, float | int | str | None] = {
+    "id": "0123456789ab",
     "entrant": "DDIM η 0",
     "model": "digits",
     "title": "Digits",

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from studio.core import events, resources
-from studio.core.checkpoints.native import load, write_scores
+from studio.core.checkpoints.header import read_header
+from studio.core.checkpoints.native import load, write, write_scores
 from studio.core.data.points import SwissRoll
 from studio.core.device import choose
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, load_evaluation, metrics_for
-from studio.core.evaluator import Evaluator
+from studio.core.evaluator import Evaluator, _Store
 from studio.core.features import judge, reference_for
 from studio.core.grids import LogSNR
 from studio.core.metrics.base import Score, measure
 from studio.core.report import Point, pivot, points, quantities
+from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import sample, subject_of
@@ -188,6 +190,12 @@ class TestRun:
         more = rows(run(small(metrics=metrics_for(["sliced_wasserstein", "energy", "memorisation"])), tmp_path))
         assert all("copied" in row for row in more), "another measure takes the samples that are there"
 
+    def test_what_is_sampled_can_be_scored_without_more_sampling(self, tmp_path: Path) -> None:
+        run(small(steps=(3,)), tmp_path)
+        evaluation = small(metrics=metrics_for(["energy"]))
+        told = [event for event in Evaluator(evaluation, tmp_path, sampled_only=True).run(Control()) if event]
+        assert [row["steps"] for row in rows(told)] == [3, 3, 3, 3]
+
     def test_damaged_files_are_measured_again(self, tmp_path: Path) -> None:
         evaluation = small(seeds=(0,))
         whole = scores(run(evaluation, tmp_path))
@@ -288,7 +296,7 @@ class TestReport:
         assert "http://" not in page.replace("http://www.w3.org", "")
 
     def test_seeds_become_a_mean_and_a_spread(self) -> None:
-        row = {"data": "D", "entrant": "E", "model": "m", "grid": "uniform", "steps": 3, "nfe": 3}
+        row = {"data": "D", "id": "1", "entrant": "E", "model": "m", "grid": "uniform", "steps": 3, "nfe": 3}
         (point,) = points([row | {"fd": 1.0}, row | {"fd": 3.0}])
         assert point.values["fd"].value == 2.0
         assert point.values["fd"].error == pytest.approx(np.sqrt(2.0))
@@ -297,9 +305,20 @@ class TestReport:
         assert alone.values["fd"] == (1.0, 0.5)
 
     def test_entrants_are_told_apart(self) -> None:
-        row = {"data": "D", "entrant": "E", "model": "m", "grid": "uniform", "steps": 3, "nfe": 3, "seconds": 1.0}
-        found = points([row, row | {"model": "n"}, row | {"grid": "quadratic"}])
-        assert len({point.entrant for point in found}) == 3
+        row = {
+            "data": "D",
+            "id": "1",
+            "entrant": "E",
+            "model": "m",
+            "grid": "uniform",
+            "steps": 3,
+            "nfe": 3,
+            "seconds": 1.0,
+        }
+        found = points(
+            [row, row | {"id": "2", "model": "n"}, row | {"id": "3", "grid": "quadratic"}, row | {"id": "4"}]
+        )
+        assert len({point.entrant for point in found}) == 4
 
     def test_a_table_has_a_column_for_each_number_of_steps(self) -> None:
         def at(entrant: str, steps: int, value: float) -> Point:
@@ -309,3 +328,70 @@ class TestReport:
         head, lines = pivot([at("A", 1000, 9.0), at("A", 10, 1.0), at("B", 10, 2.0)], quantities()["seconds"])
         assert head == ["steps", "10", "1,000"]
         assert lines == [["A", "1.00", "9.00"], ["B", "2.00", "–"]]
+
+
+class TestIdentity:
+    """Numbers of different things are never taken for seeds of one."""
+
+    def model_of_run(self, folder: Path) -> Path:
+        path = Run(folder).model
+        path.parent.mkdir(parents=True)
+        path.write_bytes(ROLL.read_bytes())
+        return path
+
+    def test_models_of_two_runs_stay_apart_though_their_files_are_called_alike(self, tmp_path: Path) -> None:
+        models = [self.model_of_run(tmp_path / name) for name in ("first", "second")]
+        evaluation = small(entrants=tuple(Entrant(model=model) for model in models), seeds=(0,), steps=(3,))
+        found = points(rows(run(evaluation, tmp_path / "out")))
+        assert [point.seeds for point in found] == [1, 1]
+        assert ["first" in point.entrant for point in found] == [True, False]
+
+    def test_grids_that_differ_in_a_setting_stay_apart(self, tmp_path: Path) -> None:
+        grids = LogSNR(), LogSNR(noisiest=-5.0)
+        evaluation = small(entrants=tuple(Entrant(model=ROLL, grid=grid) for grid in grids), seeds=(0,), steps=(3,))
+        found = points(rows(run(evaluation, tmp_path)))
+        assert [point.seeds for point in found] == [1, 1]
+        assert sum("noisiest -5" in point.entrant for point in found) == 1
+
+    def test_a_model_that_is_saved_anew_while_it_is_opened_is_opened_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = self.model_of_run(tmp_path / "run")
+        other = load(ROLL, choose("cpu"))
+        state = other.denoiser.state_dict()
+        tensors = {f"{kind}.{name}": value * 1.5 for kind in ("ema", "raw") for name, value in state.items()}
+        opened: list[Path] = []
+
+        def replaced_meanwhile(path: Path, device: Any) -> Any:
+            model = load(path, device)
+            if not opened:
+                write(path, tensors, read_header(path).to_metadata())
+            opened.append(path)
+            return model
+
+        monkeypatch.setattr("studio.core.evaluator.load", replaced_meanwhile)
+        evaluation = small(entrants=(Entrant(model=path),), seeds=(0,), steps=(3,))
+        first = scores(run(evaluation, tmp_path / "out"))
+        assert len(opened) == 2
+        assert scores(run(evaluation, tmp_path / "fresh")) == first, "what is stored is the new model's"
+
+    def test_a_batch_that_another_program_joined_is_no_failure(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        evaluation = small(seeds=(0,), steps=(3,), entrants=(Entrant(model=ROLL),))
+        whole = scores(run(evaluation, tmp_path / "whole"))
+        plain = _Store.join
+
+        def late(store: _Store, cell: Any) -> Any:
+            plain(store, cell)
+            return plain(store, cell)
+
+        monkeypatch.setattr(_Store, "join", late)
+        assert scores(run(evaluation, tmp_path / "raced")) == whole
+
+    def test_another_batch_size_resumes_to_the_same_scores(self, tmp_path: Path) -> None:
+        whole = scores(run(small(), tmp_path / "whole"))
+        run(small(), tmp_path / "parts", Control(9))
+        found = scores(run(small(knobs=EvaluationKnobs(count=200, batch=45)), tmp_path / "parts"))
+        for ours, theirs in zip(found, whole, strict=True):
+            assert ours["sliced_wasserstein"] == pytest.approx(theirs["sliced_wasserstein"], rel=1e-4)

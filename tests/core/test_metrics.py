@@ -171,7 +171,7 @@ class TestEveryMeasure:
             each = [values(measure(metric, metric.real(reference, 300, draw), reference)) for draw in range(5)]
             for name, score in floor(metric, reference, 300).items():
                 found = [one[name] for one in each]
-                assert score == Score(float(np.mean(found)), float(np.std(found)))
+                assert score == Score(float(np.mean(found)), float(np.std(found, ddof=1)))
 
     def test_broken_samples_score_worse_than_real_ones(self, metric: Metric) -> None:
         for reference in references_of(metric):
@@ -190,8 +190,9 @@ class TestEveryMeasure:
 
     def test_refuses_too_few_samples(self, metric: Metric) -> None:
         reference = references_of(metric)[0]
-        few = metric.real(reference, metric.fewest, 0).take(np.arange(metric.fewest - 1))
-        with pytest.raises(ValueError, match=rf"needs at least {metric.fewest:,} samples; there are {len(few):,}"):
+        fewest = metric.fewest_for(reference)
+        few = metric.real(reference, fewest, 0).take(np.arange(fewest - 1))
+        with pytest.raises(ValueError, match=rf"needs at least {fewest:,} samples; there are {len(few):,}"):
             measure(metric, few, reference)
         assert f"{metric.advised - 1:,} samples are few" in warning(metric, metric.advised - 1)
         assert warning(metric, metric.advised) == ""
@@ -249,6 +250,17 @@ class TestEvidence:
         assert len(set(np.concatenate(blocks))) == 9
         assert set(take_block(pool, 10, 0).items.ravel()) == set(range(10))
         assert len(take_block(pool, 25, 1)) == 25
+
+    def test_real_items_come_in_the_classes_of_the_samples(self) -> None:
+        labels = np.arange(300) % NUM_CLASSES
+        blocks = [take_block(IMAGES.train, 300, draw, labels) for draw in range(2)]
+        for block in blocks:
+            assert block.labels is not None
+            assert (block.labels == labels).all()
+        rows = np.concatenate([block.features for block in blocks if block.features is not None])
+        assert len(np.unique(rows, axis=0)) == 600, "no item twice"
+        balanced = floor(FrechetDistance(), IMAGES, 300, labels)["fd"]
+        assert balanced != floor(FrechetDistance(), IMAGES, 300)["fd"]
 
     def test_fixed_rows(self) -> None:
         rows = fixed_rows(100, 30)

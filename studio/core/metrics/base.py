@@ -1,8 +1,8 @@
 """The contract of a measure, and what it looks at.
 
-A measure is a number m(samples, reference). Its **floor** is m(real items, reference), with as many real items that the
-reference does not hold: what a perfect model would score. A number means nothing without the feature network that it
-was computed on, the number of samples and that floor, so these travel together.
+A measure is a number m(samples, reference). Its **floor** is m(real items, reference), with as many real items of the
+same classes that the reference does not hold: what a perfect model would score. A number means nothing without the
+feature network that it was computed on, the number of samples and that floor, so these travel together.
 """
 
 from __future__ import annotations
@@ -111,11 +111,17 @@ class Reference:
             self._known[name] = work_out()
         return self._known[name]
 
+    def forget(self, start: str) -> None:
+        """Let go of what is kept under names that begin with ``start``."""
+        for name in [name for name in self._known if name.startswith(start)]:
+            del self._known[name]
+
 
 class Metric(Knobbed, abc.ABC):
     """A measure: a frozen, keyword-only dataclass of knobs under ``@register("metric", name)``.
 
-    ``fewest`` samples make it defined: fewer are refused. Below ``advised`` it is biased or noisy, and that is said.
+    ``fewest`` samples make it defined: fewer are refused. Below ``advised`` it is biased or noisy, and that is said. A
+    measure that takes more of them for wider features or more modes says so in :meth:`fewest_for`, :meth:`advised_for`.
     """
 
     title: ClassVar[str]
@@ -132,9 +138,27 @@ class Metric(Knobbed, abc.ABC):
         """Whether the reference has what the measure needs."""
         return reference.kind in self.kinds
 
-    def real(self, reference: Reference, count: int, draw: int) -> Evidence:
-        """``count`` real items in place of samples, the ``draw``-th of a fixed series without repetition."""
-        return reference.once(f"real {count} {draw}", lambda: reference.look(take_block(reference.train, count, draw)))
+    def fewest_for(self, reference: Reference) -> int:
+        """The fewest samples that can be compared with ``reference``."""
+        return self.fewest
+
+    def advised_for(self, reference: Reference) -> int:
+        """The fewest that can be trusted."""
+        return self.advised
+
+    def real(self, reference: Reference, count: int, draw: int, labels: np.ndarray | None = None) -> Evidence:
+        """``count`` real items in place of samples, the ``draw``-th of a fixed series without repetition.
+
+        With ``labels`` (count,) they are of these classes, where the data has classes.
+        """
+        return reference.once(
+            f"real {_mark(count, labels)} {draw}",
+            lambda: reference.look(take_block(reference.train, count, draw, labels)),
+        )
+
+
+def _mark(count: int, labels: np.ndarray | None) -> str:
+    return f"{count} {'any' if labels is None else np.bincount(labels).tolist()}"
 
 
 def fixed_rows(total: int, count: int) -> np.ndarray:
@@ -142,20 +166,27 @@ def fixed_rows(total: int, count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(total)[:count])
 
 
-def take_block(pool: Evidence, count: int, draw: int) -> Evidence:
-    """Row block ``draw`` of one fixed shuffle of ``pool``; wraps around where the pool is used up."""
+def take_block(pool: Evidence, count: int, draw: int, labels: np.ndarray | None = None) -> Evidence:
+    """Row block ``draw`` of one fixed shuffle of ``pool``; wraps around where the pool is used up.
+
+    With ``labels`` (count,) the rows have these classes, as far as the pool knows any; the block is of each class.
+    """
     order = np.random.default_rng(0).permutation(len(pool))
-    return pool.take(order[np.arange(draw * count, (draw + 1) * count) % len(pool)])
+    if labels is None or pool.labels is None:
+        return pool.take(order[np.arange(draw * count, (draw + 1) * count) % len(pool)])
+    rows = np.empty(count, np.int64)
+    for label in np.unique(labels):
+        places, there = np.flatnonzero(labels == label), order[pool.labels[order] == label]
+        rows[places] = there[np.arange(draw * len(places), (draw + 1) * len(places)) % len(there)]
+    return pool.take(rows)
 
 
 def measure(metric: Metric, samples: Evidence, reference: Reference) -> Mapping[str, Score]:
     """What ``metric`` says of ``samples``. Raises ValueError in plain words where it cannot be computed."""
     if not metric.applies(reference):
         raise ValueError(f"{metric.title} does not apply to {reference.data}.")
-    if len(samples) < metric.fewest:
-        raise ValueError(
-            f"{metric.title} needs at least {metric.fewest:,} samples; there are {len(samples):,}. Sample more."
-        )
+    if len(samples) < (fewest := metric.fewest_for(reference)):
+        raise ValueError(f"{metric.title} needs at least {fewest:,} samples; there are {len(samples):,}. Sample more.")
     if samples.items.shape[1:] != reference.test.items.shape[1:]:
         raise ValueError(
             f"Samples of shape {samples.items.shape[1:]} cannot be compared with {reference.data}, "
@@ -171,19 +202,31 @@ def measure(metric: Metric, samples: Evidence, reference: Reference) -> Mapping[
     return metric.measure(samples, reference)
 
 
-def floor(metric: Metric, reference: Reference, count: int, draws: int = FLOOR_DRAWS) -> dict[str, Score]:
-    """What ``count`` real items score: mean and spread (standard deviation) over ``draws`` of them; worked out once."""
+def floor(
+    metric: Metric, reference: Reference, count: int, labels: np.ndarray | None = None, draws: int = FLOOR_DRAWS
+) -> dict[str, Score]:
+    """What ``count`` real items score: mean and spread (standard deviation) over ``draws`` of them; worked out once.
 
-    def work_out() -> dict[str, Score]:
-        found = [measure(metric, metric.real(reference, count, draw), reference) for draw in range(draws)]
-        values = {name: [each[name].value for each in found] for name in found[0]}
-        return {name: Score(float(np.mean(each)), float(np.std(each))) for name, each in values.items()}
+    With ``labels`` (count,) they come in the classes of the samples: 100 of each class vary less than any 1,000.
+    """
+    found = [floor_draw(metric, reference, count, draw, labels) for draw in range(draws)]
+    values = {name: [each[name].value for each in found] for name in found[0]}
+    return {name: Score(float(np.mean(each)), float(np.std(each, ddof=1))) for name, each in values.items()}
 
-    return reference.once(f"floor {metric!r} {count} {draws}", work_out)
+
+def floor_draw(
+    metric: Metric, reference: Reference, count: int, draw: int, labels: np.ndarray | None = None
+) -> Mapping[str, Score]:
+    """One of the draws of :func:`floor`, for whoever must look around in between."""
+    return reference.once(
+        f"floor {metric!r} {_mark(count, labels)} {draw}",
+        lambda: measure(metric, metric.real(reference, count, draw, labels), reference),
+    )
 
 
-def warning(metric: Metric, count: int) -> str:
+def warning(metric: Metric, count: int, reference: Reference | None = None) -> str:
     """What to say where ``count`` samples are too few to trust; "" where they are enough."""
-    if count >= metric.advised:
+    advised = metric.advised if reference is None else metric.advised_for(reference)
+    if count >= advised:
         return ""
-    return f"{metric.title}: {count:,} samples are few; below {metric.advised:,} it is biased or noisy."
+    return f"{metric.title}: {count:,} samples are few; below {advised:,} it is biased or noisy."

@@ -41,12 +41,23 @@ class FrechetDistance(Metric):
     fewest = 129
     advised = 1_000
 
+    def fewest_for(self, reference: Reference) -> int:
+        return _width(reference) + 1
+
+    def advised_for(self, reference: Reference) -> int:
+        return max(self.advised, 8 * _width(reference) - 24)
+
     def measure(self, samples: Evidence, reference: Reference) -> Mapping[str, Score]:
         assert samples.features is not None
         assert reference.test.features is not None
         real = reference.test.features
         mean, cov = reference.once("fd: Gaussian of the features", lambda: fit(real))
         return {"fd": Score(frechet_gaussians(*fit(samples.features), mean, cov))}
+
+
+def _width(reference: Reference) -> int:
+    assert reference.test.features is not None
+    return reference.test.features.shape[1]
 
 
 def fit(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,10 +49,10 @@ class Memorisation(Metric):
         error = float(np.sqrt(copied * (1.0 - copied) / len(samples)))
         return {"copied": Score(copied, error), "nearest": Score(float(np.median(distances)))}
 
-    def real(self, reference: Reference, count: int, draw: int) -> Evidence:
+    def real(self, reference: Reference, count: int, draw: int, labels: np.ndarray | None = None) -> Evidence:
         """Test items, since training items would all be copies; none of those behind :func:`typical_distances`."""
         others = np.setdiff1d(np.arange(len(reference.test)), _typical_rows(reference))
-        return take_block(reference.test.take(others), count, draw)
+        return take_block(reference.test.take(others), count, draw, labels)
 
 
 def typical_distances(reference: Reference) -> np.ndarray:

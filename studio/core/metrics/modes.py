@@ -46,6 +46,9 @@ class Modes(Metric):
     fewest = 100
     advised = 1_000
 
+    def advised_for(self, reference: Reference) -> int:
+        return max(self.advised, 25 * reference.num_modes)
+
     def applies(self, reference: Reference) -> bool:
         if reference.kind == "points":
             return reference.mixture is not None and len(reference.mixture.weights) > 1
