@@ -406,12 +406,12 @@ class Choice(QComboBox):
     def set_options(self, options: Sequence[tuple[object, str]]) -> None:
         """Replace the options; the value stays if it is among the new ones, and no signal is emitted."""
         before = self.value()
-        self.blockSignals(True)
+        blocked = self.blockSignals(True)
         self.clear()
         for value, label in options:
             self.addItem(label, value)
         self.setValue(before)
-        self.blockSignals(False)
+        self.blockSignals(blocked)
 
     def value(self) -> object:
         """The value chosen; None if there are no options."""

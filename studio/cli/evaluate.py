@@ -62,15 +62,23 @@ def main(words: list[str]) -> int:
     ):
         parser.error(f"{files[0]} lists its entrants: leave out {', '.join(idle)}")
     near = Path(files[0]).absolute().parent if files else None
-    evaluation = Evaluation.from_dict(tables, lambda word: locate(word, near))
+    try:
+        evaluation = Evaluation.from_dict(tables, lambda word: locate(word, near))
+    except ValueError as error:
+        raise ValueError(f"{files[0]}: {error}") if files else error from None
     if options["keep"] and evaluation.knobs.label.strip().lower() not in ("each", "none"):
         parser.error("--keep is for samples of all classes: leave out --label")
-    folder = options["out"] or default_folder(evaluation)
-    print(f"{evaluation.title}: {len(evaluation.cells())} cells of {evaluation.knobs.count:,} samples -> {folder}")
+    # A file that an evaluation left is asked about where its cells are.
+    beside = near if near is not None and (near / "cells").is_dir() else None
+    folder = options["out"] or beside or default_folder(evaluation)
+    total = len(evaluation.cells())
+    print(f"{evaluation.title}: {total} cells of {evaluation.knobs.count:,} samples -> {folder}")
     show = _EvaluationLine()
     status = drive(EvaluateJob(evaluation, folder), show)
     if show.rows:
         _print_scores(show.rows, show.floor)
+    if show.outcome == "stopped":
+        print(f"\n{len(show.rows)} of {total} cells are measured; the same command goes on with the rest.")
     if options["keep"] and status == 0:
         _keep_scores(evaluation, show.rows)
     return status
@@ -129,6 +137,7 @@ def _keep_scores(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> N
         mine = {entrant.id: entrant for entrant in evaluation.entrants if entrant.model == path}
         scored = [point for point in found if point.id in mine and "fd" in point.values]
         if not scored:
+            print(f"{path}: no FD was measured, so no score is kept.")
             continue
         best = min(scored, key=lambda point: point.values["fd"].value)
         row = next(row for row in rows if row["id"] == best.id)

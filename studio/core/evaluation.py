@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from studio.core import resources
 from studio.core.checkpoints.header import read_header
 from studio.core.config import method_from_dict, method_to_dict
 from studio.core.files import explain
@@ -78,8 +79,10 @@ class Entrant:
 
     def to_dict(self) -> dict[str, Any]:
         """A table of plain values."""
+        shipped = self.model.parent == resources.shipped_checkpoints()
         return {
-            "model": str(self.model),
+            # By name where it means the same on another machine.
+            "model": self.model.stem if shipped else str(self.model),
             "sampler": method_to_dict("sampler", self.sampler),
             "grid": method_to_dict("grid", self.grid),
             "guidance": self.guidance,
@@ -236,16 +239,11 @@ class Evaluation:
         )
 
     def to_toml(self) -> str:
-        """The same as text, which :func:`load_evaluation` reads."""
+        """The same as text, which :func:`read_tables` reads."""
         return tomli_w.dumps(_without_none(self.to_dict()))
 
 
 _PRODUCT = ("models", "samplers", "grids", "eta", "guidance")
-
-
-def load_evaluation(path: Path, locate: Callable[[str], Path] = Path) -> Evaluation:
-    """The evaluation in a TOML file. Raises ValueError naming the file and what is wrong."""
-    return Evaluation.from_dict(read_tables(path), locate)
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -112,6 +112,7 @@ class Evaluator:
             "floors": {},
             "toml": self.evaluation.to_toml(),
         }
+        yield events.Status(text="Measuring")
         clock = _Clock(len(cells), [*cells, *self._references(cells)], self._store)
         done, broken = 0, 0
         for cell in cells:
@@ -130,6 +131,7 @@ class Evaluator:
             yield clock.complete(f"{done} of {len(cells)} cells")
         if table["rows"]:
             table["machine"] = f"{describe(self.device)}, torch {torch.__version__}"
+            table["missing"] = len(cells) - done
             yield events.Status(text="Writing the report")
             yield events.Saved(path=str(write_report(self.folder, table)))
         if broken and not done:

@@ -109,14 +109,15 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], str]:
             words += [row["entrant"]]
             words += [row["grid"]] if several["grid"] else []
             found.setdefault(_identity(row), " · ".join(words))
-    names = list(found.values())
-    return {key: f"{name} · {key[1]}" if names.count(name) > 1 else name for key, name in found.items()}
+    named = [(key[0], name) for key, name in found.items()]
+    return {key: f"{name} · {key[1]}" if named.count((key[0], name)) > 1 else name for key, name in found.items()}
 
 
 def write_report(folder: Path, table: Mapping[str, Any]) -> Path:
     """Write results.json, results.csv, evaluation.toml and report.html into ``folder``; returns the last one's path.
 
-    ``table`` has ``title``, ``rows``, ``floors`` by data, ``machine`` and ``toml``. Raises OSError.
+    ``table`` has ``title``, ``rows``, ``floors`` by data, ``machine``, ``toml`` and how many cells are ``missing``.
+    Raises OSError.
     """
     rows = table["rows"]
     floors = {data: {**floor, "values": _plain(floor["values"])} for data, floor in table["floors"].items()}
@@ -205,17 +206,21 @@ def _draw_line(axes: Axes, mine: Sequence[Point], quantity: Quantity, against: s
 
 
 def _dress(axes: Axes, found: Sequence[Point], quantity: Quantity, against: str, title: str) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter, ScalarFormatter
 
     axes.set_xscale("log")
     if against == "nfe":
         axes.xaxis.set_major_locator(FixedLocator(sorted({point.nfe for point in found})))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if quantity.style.endswith("%"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     values = [point.values[quantity.name].value for point in found if quantity.name in point.values]
     if values and min(values) > 0 and max(values) / min(values) > 20:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("network evaluations, log" if against == "nfe" else "seconds for all samples, log")
     axes.set_ylabel(quantity.title)
     if title:
@@ -244,6 +249,8 @@ def _chapter(data: str, mine: Sequence[Point], table: Mapping[str, Any]) -> str:
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     network = f"on the features of {floor['network']}, " if floor["network"] else ""
     facts = f"{floor['count']:,} samples in each cell, {network}{spread}; {table['machine']}."
+    if table["missing"]:
+        facts += f" {table['missing']} cells are not measured yet."
     parts = [f"<h2>{html.escape(data)}</h2><p>{html.escape(facts)}</p>"]
     for quantity in quantities().values():
         if not any(quantity.name in point.values for point in mine):

@@ -11,7 +11,7 @@ import functools
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from studio.core.data.base import DatasetSpec
 from studio.core.device import choose
 from studio.core.grids import Exact, Uniform
 from studio.core.knobs import Knob, Value, knobs_of
-from studio.core.metrics.base import Evidence, Reference
-from studio.core.metrics.memorisation import nearest, typical_distances
+from studio.core.metrics.base import Evidence, Reference, fixed_rows
+from studio.core.metrics.memorisation import TYPICAL_ITEMS, nearest
 from studio.core.registry import name_of
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, subject_of, to_uint8
@@ -35,24 +35,36 @@ from studio.session.jobs import FRAME_BYTES, FrameTeller, load_model
 MOST_LANES = 6
 MOST_VALUES = 12
 _MOST_RUNS = 48
+_BLOCK_ITEMS, _BLOCK_PRODUCTS = 256, 1 << 30  # of a search between two looks around: a fraction of a second
 
 
 @dataclass(frozen=True)
 class LaneSpec:
-    """One run: the checkpoint at ``path``, and how it is sampled."""
+    """One run: the checkpoint at ``path``, and how it is sampled.
+
+    ``changed`` says when the file was written last, in ns: after more training it is another run.
+    """
 
     path: Path
     spec: SampleSpec
+    changed: int = 0
+
+    def as_of_now(self) -> LaneSpec:
+        """The run of the file as it is; one that is not there fails when it is sampled."""
+        try:
+            return dataclasses.replace(self, changed=self.path.stat().st_mtime_ns)
+        except OSError:
+            return dataclasses.replace(self, changed=0)
 
     def started(self, seed: int, count: int) -> LaneSpec:
         """The same run from another start."""
         knobs = dataclasses.replace(self.spec.knobs, seed=seed, count=count)
-        return LaneSpec(self.path, dataclasses.replace(self.spec, knobs=knobs))
+        return dataclasses.replace(self, spec=dataclasses.replace(self.spec, knobs=knobs))
 
     def reference(self, steps: int, longest: int) -> LaneSpec:
         """What the run is measured against: DDIM in many even steps, as many as a schedule of ``longest`` has."""
         knobs = dataclasses.replace(self.spec.knobs, steps=min(steps, longest))
-        return LaneSpec(self.path, SampleSpec(sampler=DDIM(), grid=Uniform(), knobs=knobs))
+        return dataclasses.replace(self, spec=SampleSpec(sampler=DDIM(), grid=Uniform(), knobs=knobs))
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,13 @@ class Runs:
         """Let a run be sampled again."""
         with self._lock:
             self._done.pop(lane, None)
+
+    def only(self, lanes: Collection[LaneSpec]) -> Runs:
+        """These runs, as far as they are known, apart from what a job that is about to end still keeps here."""
+        found = Runs()
+        with self._lock:
+            found._done = {lane: done for lane, done in self._done.items() if lane in lanes}
+        return found
 
 
 def deviation(samples: np.ndarray, reference: np.ndarray) -> float:
@@ -268,16 +287,49 @@ class NeighbourJob:
         samples = _shown(step.x, subject)
         yield events.Status(text=f"Looking through {model.header.data_title}")
         items = _real_items(method_from_dict("dataset", model.header.data))
-        rows, distances = nearest(samples, items.train.items)
-        yield None
-        if control.stopping:
+        found = yield from _nearest(samples, items.train.items, control)
+        typical = yield from _typical(items, control)
+        if found is None or typical is None:
             return
+        rows, distances = found
         yield events.Neighbours(
             samples=samples,
             nearest=events.freeze(items.train.items[rows].copy()),
             distances=events.freeze(distances),
-            typical=events.freeze(typical_distances(items).copy()),
+            typical=events.freeze(typical.copy()),
         )
+
+
+def _nearest(
+    items: np.ndarray, train_items: np.ndarray, control: Control
+) -> Generator[None, None, tuple[np.ndarray, np.ndarray] | None]:
+    """:func:`~studio.core.metrics.memorisation.nearest` in blocks of both sides; None where it is asked to stop."""
+    rows, distances = np.zeros(len(items), np.int64), np.full(len(items), np.inf)
+    many = max(1, _BLOCK_PRODUCTS // max(1, items[:_BLOCK_ITEMS].size))
+    for low in range(0, len(items), _BLOCK_ITEMS):
+        part = slice(low, low + _BLOCK_ITEMS)
+        for start in range(0, len(train_items), many):
+            if control.stopping:
+                return None
+            found, far = nearest(items[part], train_items[start : start + many])
+            nearer = far < distances[part]
+            rows[part] = np.where(nearer, start + found, rows[part])
+            distances[part] = np.where(nearer, far, distances[part])
+            yield None
+    return None if control.stopping else (rows, distances)
+
+
+def _typical(reference: Reference, control: Control) -> Generator[None, None, np.ndarray | None]:
+    """What ``typical_distances`` gives, in blocks; worked out once."""
+    known: dict[str, np.ndarray] = reference.once("near copies", dict)
+    if "typical" not in known:
+        total = len(reference.test)
+        rows = fixed_rows(total, min(TYPICAL_ITEMS, total // 2))
+        found = yield from _nearest(reference.test.items[rows], reference.train.items, control)
+        if found is None:
+            return None
+        known["typical"] = np.quantile(found[1], (0.01, 0.5, 0.99))
+    return known["typical"]
 
 
 @functools.lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ Job = Callable[[Control], Iterator[events.Event | None]]
 FRAME_BYTES = 96 << 20
 MOST_FRAMES = 121
 ESTIMATE_STEPS = 3
+MOST_MODELS = 6
+"""Checkpoints that stay loaded: as many as lanes can be compared, so that a change to one reloads none."""
 
 
 def drive(job: Job, control: Control, job_id: int = 0) -> Iterator[events.Event | None]:
@@ -336,19 +339,23 @@ class EstimateJob:
 
 
 class _Models:
-    """The checkpoints loaded last, so that a moved slider does not read the file again."""
+    """The checkpoints loaded last, so that a moved slider does not read the file again. Several threads ask."""
 
-    def __init__(self, most: int = 3) -> None:
+    def __init__(self, most: int = MOST_MODELS) -> None:
         self._most = most
-        self._loaded: dict[tuple[Path, int, str], Model] = {}
+        self._lock = threading.Lock()
+        self._loaded: dict[tuple[Path, str], tuple[int, Model]] = {}
 
     def load(self, path: Path, device: torch.device) -> Model:
-        key = (path, path.stat().st_mtime_ns if path.is_file() else 0, str(device))
-        model = self._loaded.pop(key, None) or load(path, device)
-        self._loaded[key] = model
-        while len(self._loaded) > self._most:
-            self._loaded.pop(next(iter(self._loaded)))
-        return model
+        # Locked while it reads: two threads that want the same file would fill the memory with it twice.
+        with self._lock:
+            key, changed = (path, str(device)), path.stat().st_mtime_ns if path.is_file() else 0
+            known = self._loaded.pop(key, None)
+            model = known[1] if known is not None and known[0] == changed else load(path, device)
+            self._loaded[key] = (changed, model)
+            while len(self._loaded) > self._most:
+                self._loaded.pop(next(iter(self._loaded)))
+            return model
 
 
 _models = _Models()

@@ -24,19 +24,18 @@ from studio.session.control import Control
 
 MOST_ROWS, MOST_COLUMNS = 10, 13
 NO_SNAPSHOTS = (
-    "This model has no snapshots of its training. Models trained here with Rewind snapshots above 0 MB have some."
+    "This model has no snapshots of its training. Models trained here have some, unless their setting Rewind was 0 MB."
 )
 
 
-def snapshots_of(model: Path) -> list[tuple[int, Path]]:
-    """The snapshots of the run that a checkpoint belongs to, (step, file) ascending, up to the checkpoint's own step.
+def snapshots_of(model: Path, last: int) -> list[tuple[int, Path]]:
+    """The snapshots of the run that a checkpoint of step ``last`` belongs to, (step, file) ascending, before ``last``.
 
-    Empty for a checkpoint outside a run. Raises NotACheckpoint or OSError where the checkpoint cannot be read.
+    Empty for a checkpoint outside a run. Only the folder is listed. Raises OSError where it cannot be.
     """
     run = Run(model.parent.parent)
     if model != run.model:
         return []
-    last = read_header(model).step
     return [(step, path) for step, path in snapshots.found_in(run.snapshots) if step < last]
 
 
@@ -56,12 +55,13 @@ class RewindJob:
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Looking for snapshots")
-        found = snapshots_of(self.path)
+        last = read_header(self.path).step
+        found = snapshots_of(self.path, last)
         if not found:
             raise ValueError(NO_SNAPSHOTS)
         device = choose(self.device)  # type: ignore[arg-type]
         rows = [found[k] for k in _spread(len(found), self.most_rows - 1)]
-        rows.append((read_header(self.path).step, self.path))
+        rows.append((last, self.path))
         for row, (trained, path) in enumerate(rows):
             yield events.Status(text=f"Rewinding · training step {trained:,} · {row + 1} of {len(rows)}")
             subject = subject_of(load(path, device))

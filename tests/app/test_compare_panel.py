@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import os
 import shlex
 import subprocess
 import tomllib
@@ -34,7 +35,7 @@ from studio.core import events
 from studio.core.checkpoints.header import Header, read_header
 from studio.core.config import RunKnobs, TrainConfig, method_from_dict
 from studio.core.data.points import SwissRoll
-from studio.core.evaluation import load_evaluation
+from studio.core.evaluation import Evaluation, read_tables
 from studio.core.grids import Exact, LogSNR
 from studio.core.networks.mlp import MLPSpec
 from studio.core.optimizers import AdamSpec
@@ -42,6 +43,7 @@ from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.session.catalog import locate
 from studio.session.compare import CompareJob, NeighbourJob
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive
@@ -315,6 +317,51 @@ class TestLanes:
         bench.settle()
         assert not panel.lanes.banner.isVisible()
 
+    def test_what_was_done_but_never_shown_is_sampled_again(self, bench: Bench) -> None:
+        panel = bench.open()
+        lanes = panel.lanes
+        lanes.job_requested.disconnect(bench.lanes["Lanes"].submit)
+        lanes.start.restore({"seed": 8})
+        lanes._relist()
+        lanes._ask()
+        list(drive(bench.jobs[-1], Control(), 10**8))  # its messages are passed over, as those of a replaced job
+        lanes.receive(events.Finished(outcome="stopped", job_id=10**8))
+        lanes._ask()
+        for event in drive(bench.jobs[-1], Control(), 10**9):
+            if event is not None:
+                lanes.receive(event)
+        assert not lanes._missing()
+        lanes._draw()
+        assert positions(panel) == ["6 / 6", "3 / 3", "4 / 4"]
+
+    def test_after_more_training_lanes_are_sampled_again(self, bench: Bench, models: dict[Path, Header]) -> None:
+        panel = bench.open()
+        path, sampled = next(iter(models)), len(bench.frames())
+        panel.set_models(models)
+        bench.settle()
+        assert len(bench.frames()) == sampled, "nothing has changed"
+        moment = path.stat().st_mtime_ns + 1
+        os.utime(path, ns=(moment, moment))
+        panel.set_models(models)
+        bench.settle()
+        assert {frame.lane for frame in bench.frames()[sampled:]} == {0, 1, 2}
+        assert all(card.note.text().startswith("Δ ") for card in panel.lanes.board.cards)
+
+    def test_sampling_again_takes_the_reference_again(self, bench: Bench) -> None:
+        panel = bench.open()
+        bench.heard.clear()
+        panel.lanes.refresh()
+        bench.settle()
+        assert any(isinstance(event, events.Status) and "reference" in event.text for event in bench.heard)
+
+    def test_warnings_of_a_job_stand_together(self, bench: Bench) -> None:
+        panel = bench.open()
+        for job_id, text in ((10**8, "old"), (10**9, "one"), (10**9, "two"), (10**9, "one")):
+            panel.lanes.receive(events.Warned(summary=text, job_id=job_id))
+        assert panel.lanes.banner.text() == "one\ntwo"
+        panel.lanes.receive(events.Failed(summary="See above.", job_id=10**9))
+        assert panel.lanes.banner.text() == "one\ntwo\nSee above."
+
     def test_lanes_are_laid_out_for_the_largest_pictures(self) -> None:
         assert best_columns(4, 900, 700) == 2
         assert best_columns(2, 900, 500) == 2
@@ -454,12 +501,51 @@ class TestQuality:
             "rows.csv",
             "evaluation.toml",
         }
-        assert load_evaluation(folder / "evaluation.toml") == panel.quality._measured
+        assert Evaluation.from_dict(read_tables(folder / "evaluation.toml"), locate) == panel.quality._measured
         assert tomllib.loads((folder / "evaluation.toml").read_text())["steps"] == [2, 4]
         rows = list(csv.DictReader((folder / "rows.csv").read_text().splitlines()))
         assert len(rows) == 12
         assert {row["seed"] for row in rows} == {"3", "4"}
         assert len((folder / "curves.csv").read_text().splitlines()) == 7
+
+    def test_a_short_schedule_shortens_the_reference(self, bench: Bench, models: dict[Path, Header]) -> None:
+        panel = bench.open(reference=False)
+        panel.quality.score.setValue("deviation")
+        assert panel.quality.evaluation().knobs.reference_steps == 200
+        path, header = next(iter(models.items()))
+        short = dataclasses.replace(header, recipe={**header.recipe, "num_steps": 120})
+        panel.set_models({**models, path: short})
+        assert panel.quality.evaluation().knobs.reference_steps == 120
+
+    def test_models_of_one_file_name_and_grids_of_other_knobs_have_points_of_their_own(
+        self, bench: Bench, models: dict[Path, Header], tmp_path: Path
+    ) -> None:
+        panel = bench.open(reference=False)
+        twins = [tmp_path / name / "model.safetensors" for name in ("a", "b")]
+        for twin, (path, _) in zip(twins, models.items(), strict=True):
+            twin.parent.mkdir()
+            twin.write_bytes(path.read_bytes())
+        panel.set_models({**models, **{twin: read_header(twin) for twin in twins}})
+        one = bench.choice(DDIM(), 3)
+        other = dataclasses.replace(one, spec=dataclasses.replace(one.spec, grid=LogSNR(noisiest=-6.0)))
+        panel.lanes.choices[:] = [
+            *(dataclasses.replace(one, model=str(twin)) for twin in twins),
+            dataclasses.replace(other, model=str(twins[0])),
+        ]
+        panel.lanes._relist()
+        panel.show_page("Quality")
+        for order in range(3):
+            entrant = panel.quality._entrant(order)
+            assert entrant is not None
+            row = {
+                **{"id": entrant.id, "model": "model", "entrant": entrant.title, "grid": "log_snr", "steps": 5},
+                **{"seed": 0, "nfe": 5, "seconds": 1.0, "images_per_second": 9.0, "data": "Roll", "energy": order},
+            }
+            panel.quality.receive(events.CellScored(row=row, floor={}, job_id=10**9))
+        panel.quality.score.setValue("energy")
+        assert [curve.ys for curve in panel.quality.curves()] == [(0.0,), (1.0,), (2.0,)]
+        assert len({curve.label for curve in panel.quality.curves()}) == 3
+        bench.settle()
 
     def test_steps_are_read_in_any_order(self) -> None:
         assert read_steps("20, 5 10,5") == (5, 10, 20)
@@ -484,6 +570,39 @@ class TestGridPage:
         bench.settle()
         assert grid.note.text() == ""
         assert len(bench.jobs) == 3
+
+    def test_the_caption_is_of_the_table_that_is_shown(self, bench: Bench) -> None:
+        panel = bench.open(reference=False)
+        grid = panel.grid
+        grid.rows.edit.setText("2")
+        grid.columns.choice.setValue("seed")
+        grid.columns.edit.setText("1, 2")
+        panel.show_page("Grid")
+        bench.settle()
+        before = grid.caption.fullText()
+        assert "Seed" in before
+        grid.columns.choice.setValue("sampler.variance")
+        grid.rows.choice.setValue("grid.noisiest")
+        grid._describe()
+        assert grid.caption.fullText() == before
+
+    def test_a_keystroke_asks_only_what_is_not_known(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        panel = bench.open(reference=False)
+        grid, asked, whole = panel.grid, [], LogSNR.levels
+        monkeypatch.setattr(LogSNR, "levels", lambda self, *given: (asked.append(given[1]), whole(self, *given))[1])
+        grid.columns.choice.setValue("seed")
+        grid.columns.edit.setText("1, 2, 3, 4")
+        grid.rows.edit.setText("31, 32, 33")
+        assert asked == [], "no one looks"
+        panel.show_page("Grid")
+        bench.settle()
+        asked.clear()
+        retype(grid.rows.edit, "31, 32, 34")
+        assert sorted(set(asked)) == sorted(asked)
+        asked.clear()
+        grid.columns.edit.setText("1, 2, 3, 5")
+        assert asked == []
+        bench.settle()
 
     def test_refusals_stand_under_the_values(self, bench: Bench) -> None:
         panel = bench.open(reference=False)
@@ -607,7 +726,15 @@ def test_scores_of_other_data_stay_out_of_the_plot(bench: Bench, models: dict[Pa
         entrant = panel.quality._entrant(0 if path is first else 1)
         assert entrant is not None
         row = {
-            **{"model": path.stem, "entrant": entrant.title, "grid": "log_snr", "steps": 5, "seed": 0, "nfe": 5},
+            **{
+                "id": entrant.id,
+                "model": path.stem,
+                "entrant": entrant.title,
+                "grid": "log_snr",
+                "steps": 5,
+                "seed": 0,
+                "nfe": 5,
+            },
             **{"seconds": 1.0, "images_per_second": 9.0, "data": data, "network": f"{data} net", "energy": score},
         }
         panel.quality.receive(events.CellScored(row=row, floor={"energy": score / 10}, job_id=10**9))

@@ -165,8 +165,21 @@ def test_a_model_without_snapshots_says_so(view: RewindView, run: Run, tmp_path:
     assert not view.button.isEnabled()
     assert view.button.toolTip() == "There are no snapshots of this model's training."
     view.set_model(str(tmp_path / "checkpoints" / "model.safetensors"), read_header(run.model))
-    assert "is not there" in view.table._empty_text
+    assert view.table._empty_text == NO_SNAPSHOTS
     assert not view.button.isEnabled()
+
+
+def test_choosing_a_model_reads_no_file(
+    view: RewindView, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = read_header(run.model)
+    monkeypatch.setattr("studio.session.rewind.read_header", lambda path: pytest.fail(f"{path} was read"))
+    view.set_model(str(run.model), header)
+    assert view.button.isEnabled()
+    view.set_model(str(run.model), dataclasses.replace(header, step=0))
+    assert not view.button.isEnabled(), "as if it had just begun"
+    view.look_again(header)
+    assert view.button.isEnabled(), "the newer description counts"
 
 
 def test_messages_of_the_model_before_are_passed_over(view: RewindView, run: Run) -> None:

@@ -15,7 +15,7 @@ from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load, write, write_scores
 from studio.core.data.points import SwissRoll
 from studio.core.device import choose
-from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, load_evaluation, metrics_for
+from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for, read_tables
 from studio.core.evaluator import Evaluator, _Store
 from studio.core.features import judge, reference_for
 from studio.core.grids import LogSNR
@@ -104,7 +104,7 @@ class TestToml:
         evaluation = small()
         path = tmp_path / "evaluation.toml"
         path.write_text(evaluation.to_toml(), encoding="utf-8")
-        assert load_evaluation(path) == evaluation
+        assert Evaluation.from_dict(read_tables(path), locate) == evaluation
 
     def test_a_product_of_lists(self) -> None:
         tables = {
@@ -288,7 +288,7 @@ class TestReport:
         with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
             read = list(csv.DictReader(file))
         assert [float(line["energy"]) for line in read] == [row["energy"] for row in rows(told)]
-        assert load_evaluation(tmp_path / "evaluation.toml") == evaluation
+        assert Evaluation.from_dict(read_tables(tmp_path / "evaluation.toml"), locate) == evaluation
         page = Path(saved.path).read_text(encoding="utf-8")
         assert page.count("<img") >= 4
         assert "200 samples in each cell" in page
@@ -319,6 +319,8 @@ class TestReport:
             [row, row | {"id": "2", "model": "n"}, row | {"id": "3", "grid": "quadratic"}, row | {"id": "4"}]
         )
         assert len({point.entrant for point in found}) == 4
+        apart = points([row, row | {"id": "5", "data": "Other"}])
+        assert [point.entrant for point in apart] == ["E", "E"], "alone in its table it needs no more words"
 
     def test_a_table_has_a_column_for_each_number_of_steps(self) -> None:
         def at(entrant: str, steps: int, value: float) -> Point:

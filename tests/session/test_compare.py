@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from studio import cli
 from studio.core import events
@@ -15,6 +21,7 @@ from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.data.points import SwissRoll
 from studio.core.grids import Exact, LogSNR, Uniform
+from studio.core.metrics.memorisation import nearest, typical_distances
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
@@ -23,7 +30,9 @@ from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.session import compare, jobs
 from studio.session.compare import (
+    MOST_LANES,
     Axis,
     CompareJob,
     GridJob,
@@ -37,7 +46,7 @@ from studio.session.compare import (
     varied,
 )
 from studio.session.control import Control
-from studio.session.jobs import Job, SampleJob, TrainJob, drive
+from studio.session.jobs import MOST_MODELS, Job, SampleJob, TrainJob, drive
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +131,17 @@ class TestLanes:
         runs.forget(lane(roll, 2).started(0, 4))
         assert {frame.lane for frame in of(events.Frame, told(first))} == {0}
 
+    def test_after_more_training_it_is_another_run(self, roll: Path) -> None:
+        runs, before = Runs(), lane(roll, 2).as_of_now()
+        told(CompareJob((before,), 0, 4, 20, runs, runs))
+        os.utime(roll, ns=(before.changed + 1, before.changed + 1))
+        after = lane(roll, 2).as_of_now().started(0, 4)
+        assert runs.find(after) is None
+        assert runs.find(after.reference(20, 1000)) is None
+        assert runs.find(before.started(0, 4)) is not None
+        assert runs.find(before.started(0, 4).reference(20, 1000)) is not None
+        assert lane(Path("/nowhere"), 2).as_of_now() == lane(Path("/nowhere"), 2)
+
     def test_a_stop_ends_it_within_a_step_and_keeps_nothing_half_done(self, roll: Path) -> None:
         control, runs = Control(), Runs()
         job = CompareJob((lane(roll, 50), lane(roll, 60)), 0, 4, runs=runs)
@@ -181,6 +201,77 @@ def test_neighbours_are_the_nearest_training_points(roll: Path) -> None:
     np.testing.assert_array_equal(found.nearest, train[distances.argmin(1)])
     assert found.typical.shape == (3,)
     assert (np.diff(found.typical) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_search_in_blocks_finds_the_same(monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
+    random = np.random.default_rng(0)
+    items, train = (random.integers(0, 256, (count, 1, 4, 4)).astype(dtype) for count in (70, 900))
+    if dtype is np.float32:
+        items, train = items.reshape(70, 16), train.reshape(900, 16)
+    monkeypatch.setattr(compare, "_BLOCK_ITEMS", 30)
+    monkeypatch.setattr(compare, "_BLOCK_PRODUCTS", 30 * 16 * 100)
+    pauses, found = exhausted(compare._nearest(items, train, Control()))
+    assert pauses == 3 * 9
+    for ours, whole in zip(found, nearest(items, train), strict=True):
+        np.testing.assert_array_equal(ours, whole)
+
+
+def test_a_search_is_left_between_blocks(roll: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_BLOCK_ITEMS", 2)
+    control, calls = Control(), []
+
+    def look(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        calls.append(len(given[0]))
+        control.stop()
+        return nearest(*given)
+
+    monkeypatch.setattr(compare, "nearest", look)
+    found = told(NeighbourJob(lane(roll, 3, count=8)), control)
+    assert calls == [2]
+    assert of(events.Neighbours, found) == []
+    assert of(events.Finished, found)[0].outcome == "stopped"
+
+
+def test_typical_distances_are_those_of_the_measure(roll: Path) -> None:
+    (found,) = of(events.Neighbours, told(NeighbourJob(lane(roll, 3, count=8))))
+    np.testing.assert_array_equal(found.typical, typical_distances(compare._real_items(SwissRoll(num_points=500))))
+
+
+def exhausted(steps: Iterator[None]) -> tuple[int, Any]:
+    """How often it yields, and what it returns."""
+    count = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return count, end.value
+        count += 1
+
+
+def test_threads_read_a_model_once_and_every_lane_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read: list[Path] = []
+
+    def slow(path: Path, device: torch.device) -> object:
+        time.sleep(0.02)
+        read.append(path)
+        return object()
+
+    monkeypatch.setattr(jobs, "load", slow)
+    models, cpu = jobs._Models(), torch.device("cpu")
+    threads = [threading.Thread(target=models.load, args=(tmp_path / "a", cpu)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [tmp_path / "a"]
+    assert MOST_MODELS >= MOST_LANES
+    paths = [tmp_path / str(number) for number in range(MOST_LANES)]
+    for path in paths * 2:
+        models.load(path, cpu)
+    assert read[1:] == paths
 
 
 @pytest.mark.parametrize(

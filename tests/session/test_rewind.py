@@ -59,7 +59,7 @@ def test_every_tile_is_what_sampling_from_its_snapshot_gives(run: Run) -> None:
     assert shape.columns[-1] == "sample"
     assert shape.columns[0].startswith("−")
     assert [(tile.row, tile.column) for tile in tiles(found)] == [(r, c) for r in range(4) for c in range(5)]
-    paths = {f"{step:,}": path for step, path in snapshots_of(run.model)} | {"30": run.model}
+    paths = {f"{step:,}": path for step, path in snapshots_of(run.model, 30)} | {"30": run.model}
     for row, name in enumerate(shape.rows):
         steps = sample(subject_of(load(paths[name], torch.device("cpu"))), SPEC, torch.device("cpu"))
         for column, step in enumerate(steps):
@@ -118,4 +118,11 @@ def test_a_model_without_snapshots_says_so(tmp_path: Path) -> None:
 
 def test_snapshots_of_steps_after_the_model_are_left_out(run: Run) -> None:
     (run.snapshots / "step-0000031.safetensors").write_bytes(run.model.read_bytes())
-    assert [step for step, _ in snapshots_of(run.model)][-1] < 30
+    assert [step for step, _ in snapshots_of(run.model, 30)][-1] < 30
+    assert [step for step, _ in snapshots_of(run.model, 32)][-1] == 31
+
+
+def test_listing_snapshots_opens_no_file(run: Run) -> None:
+    before = snapshots_of(run.model, 30)
+    run.model.unlink()
+    assert snapshots_of(run.model, 30) == before != []

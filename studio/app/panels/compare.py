@@ -73,7 +73,8 @@ class ComparePanel(QWidget):
         if self._model is not None and self._model not in self._headers:
             return  # it was deleted; the window chooses another
         self.lanes.set_models(self._headers)
-        self.rewind.look_again()
+        if self._model is not None:
+            self.rewind.look_again(self._headers[self._model])
 
     def set_model(self, path: str, header: Header, schedule: NoiseSchedule) -> None:
         """The model chosen in the library; lanes that name no other sample from it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,10 @@ from studio.app.panels.method_picker import LABELS, parsed
 from studio.app.widgets.image_table import ImageTable
 from studio.core import events
 from studio.core.config import method_from_dict
+from studio.core.grids import Grid
 from studio.core.knobs import Knob, Value, knobs_of
-from studio.core.sampling import SampleKnobs, levels_of
+from studio.core.sampling import SampleKnobs
+from studio.core.schedules import NoiseSchedule
 from studio.session.compare import Axis, GridJob, LaneSpec, command, parse_values, settings
 
 _COUNT = dataclasses.replace(
@@ -110,6 +113,7 @@ class GridPage(Page):
         self._job_id = -1
         self._lane = 0
         self._tiles: dict[tuple[int, int], events.Tile] = {}
+        self._captions = ("", "")  # of the table that is shown, whatever is chosen since
         self.table = ImageTable("Samples over two settings")
         self.table.set_empty_text("No table yet")
         self.table.current_changed.connect(lambda *_: self._describe())
@@ -185,12 +189,11 @@ class GridPage(Page):
         schedule = method_from_dict("recipe", self.lineup.header(self._lane).recipe).schedule
         for row in range(len(axes[0].values)):
             for column in range(len(axes[1].values)):
-                try:
-                    levels_of(job.spec_at(row, column), schedule)
-                except ValueError as error:
+                spec = job.spec_at(row, column)
+                if problem := _problem(spec.grid, spec.knobs.steps, schedule):
                     side = self.columns if axes[1].name == "steps" else self.rows
-                    side.set_error(str(error))
-                    raise
+                    side.set_error(problem)
+                    raise ValueError(problem)
         return job
 
     def _lane_spec(self) -> LaneSpec:
@@ -213,7 +216,8 @@ class GridPage(Page):
         self._job, self._tiles = job, {}
         self.banner.hide()
         captions = [[_words(value) for value in axis.values] for axis in (job.rows, job.columns)]
-        self.table.set_table(captions[0], captions[1], self.rows.caption(), self.columns.caption())
+        self._captions = (self.rows.caption(), self.columns.caption())
+        self.table.set_table(captions[0], captions[1], *self._captions)
         same = "" if "seed" in (job.rows.name, job.columns.name) else ", all from the same noise"
         self.panel.set_subtitle(f"{self.lineup.titles[self._lane]}{same}")
         self.job_requested.emit(job)
@@ -234,7 +238,9 @@ class GridPage(Page):
         self._check()
 
     def _check(self, *_: object) -> None:
-        """Say what is wrong, and whether the table shows what is set."""
+        """Say what is wrong, and whether the table shows what is set, as soon as someone looks."""
+        if not self.isVisible():
+            return
         try:
             job, problem = self.job(), ""
         except ValueError as error:
@@ -251,8 +257,8 @@ class GridPage(Page):
             self.caption.setText("")
             return
         words = [
-            f"{self.rows.caption()} {_words(self._job.rows.values[row])}",
-            f"{self.columns.caption()} {_words(self._job.columns.values[column])}",
+            f"{self._captions[0]} {_words(self._job.rows.values[row])}",
+            f"{self._captions[1]} {_words(self._job.columns.values[column])}",
         ]
         self.caption.setText(" · ".join([*words, tile.caption if tile is not None else "not sampled yet"]))
 
@@ -281,6 +287,7 @@ class GridPage(Page):
         super().showEvent(event)
         if self._job is None and self.lineup.lanes and not self.busy:
             self._sample()
+        self._check()
 
     # Export and state
 
@@ -327,6 +334,16 @@ class GridPage(Page):
             self.count.set_values({"count": count})
         if isinstance(state.get("lane"), int):
             self._lane = max(int(state["lane"]), 0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _problem(grid: Grid, steps: int, schedule: NoiseSchedule) -> str:
+    """Why a run cannot visit so many levels, or "". Kept: most places of a table, and most keystrokes, ask the same."""
+    try:
+        grid.levels(schedule, steps)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _some_values(knob: Knob) -> str:

@@ -266,10 +266,13 @@ class LanesPage(Page):
         self._draw_timer.start()
 
     def refresh(self) -> None:
-        """Sample all lanes again."""
+        """Sample all lanes and references again."""
+        if self._model is None:
+            return
+        self._relist()  # the files may be others now
         for lane in self.lineup.lanes:
             self._reels.pop(lane, None)
-            self._runs.forget(lane)
+        self._references = Runs()
         self._ask()
         self._draw_timer.start()
 
@@ -365,6 +368,8 @@ class LanesPage(Page):
         for lane, reel in list(self._reels.items()):
             if not reel.complete:
                 del self._reels[lane]
+        # A run may be done whose messages were passed over with the job that this one replaces: it is sampled again.
+        self._runs = self._runs.only(self._reels)
         seed, count, steps = self.start.value()
         self._job = CompareJob(self.lineup.lanes, seed, count, steps, self._runs, self._references)
         self.banner.hide()

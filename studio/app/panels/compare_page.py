@@ -16,12 +16,13 @@ from studio.app.controls import Banner, make_label
 from studio.app.panels.trajectory_controls import CalmScrollArea
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.grids import Exact
+from studio.core.grids import Exact, Grid
 from studio.core.knobs import knobs_of
 from studio.core.sampling import SampleSpec
 from studio.session.compare import LaneSpec
 
 WIDTH = 280
+_MOST_WARNINGS = 6
 Work = Callable[[], str]
 
 
@@ -65,6 +66,8 @@ class Page(QWidget):
         super().__init__()
         self.lineup = Lineup()
         self.busy = False
+        self._warnings: dict[str, None] = {}
+        self._warned_job = -1
         self.banner = Banner()
         self.side = Side()
         self.export_button = QPushButton("Export…")
@@ -88,11 +91,22 @@ class Page(QWidget):
             case events.Status():
                 self.told.emit(event.text)
             case events.Warned():
-                self.banner.show_info(event.summary)
+                if event.job_id != self._warned_job:
+                    self._warned_job, self._warnings = event.job_id, {}
+                self._warnings[event.summary] = None
+                self.banner.show_info(self._gathered())
             case events.Failed():
-                self.banner.show_error(event.summary, event.details)
+                # The failure may speak of the warnings that came before.
+                before = f"{self._gathered()}\n" if event.job_id == self._warned_job else ""
+                self.banner.show_error(before + event.summary, event.details)
             case events.Finished():
                 self.told.emit("" if event.outcome == "failed" else event.outcome.capitalize())
+
+    def _gathered(self) -> str:
+        """What the newest job warned of, a line each; the first ones of very many."""
+        lines = list(self._warnings)
+        more = len(lines) - _MOST_WARNINGS
+        return "\n".join([*lines[:_MOST_WARNINGS], *([f"… and {more} more warnings."] if more > 0 else [])])
 
     def set_busy(self, busy: bool) -> None:
         """A job goes on, or none does."""
@@ -177,6 +191,17 @@ def method_title(spec: SampleSpec) -> str:
     return " ".join(words)
 
 
+def grid_title(grid: Grid) -> str:
+    """The grid, and what is set on it: ``by log-SNR``, ``by log-SNR (from log-SNR -10)``."""
+    set_apart = []
+    for knob in knobs_of(type(grid)):
+        value = getattr(grid, knob.name)
+        if knob.kind != "text" and value != knob.default:
+            name = knob.label[:1].lower() + knob.label[1:]
+            set_apart.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return f"{grid.title} ({', '.join(set_apart)})" if set_apart else grid.title
+
+
 def titles_of(lanes: tuple[LaneSpec, ...], headers: Mapping[Path, Header]) -> tuple[str, ...]:
     """A short title for each lane, with its model, grid, guidance and class only where these tell lanes apart."""
 
@@ -193,7 +218,7 @@ def titles_of(lanes: tuple[LaneSpec, ...], headers: Mapping[Path, Header]) -> tu
         knobs = lane.spec.knobs
         parts = [headers[lane.path].title] if models and lane.path in headers else []
         parts += [method_title(lane.spec), str(num_steps(lane.spec))]
-        parts += [lane.spec.grid.title] if grids else []
+        parts += [grid_title(lane.spec.grid)] if grids else []
         parts += [f"w {knobs.guidance:g}"] if guidance else []
         parts += [f"class {knobs.label}"] if labels else []
         parts += ["clipped" if knobs.clip else "not clipped"] if clips else []

@@ -29,17 +29,18 @@ from studio.app import theme
 from studio.app.controls import Choice, ElidedLabel, Field, Panel, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_export import write_csv, write_png
-from studio.app.panels.compare_page import Lineup, Page, method_title, pixels, section
+from studio.app.panels.compare_page import Lineup, Page, grid_title, method_title, pixels, section
 from studio.app.panels.method_picker import parsed
 from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.words import duration
 from studio.core import events, resources
+from studio.core.config import method_from_dict
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs
 from studio.core.files import write_text
 from studio.core.grids import Exact
 from studio.core.knobs import Knobbed, knob, knobs_of
 from studio.core.metrics.base import Quantity, warning
-from studio.core.registry import methods, name_of
+from studio.core.registry import methods
 from studio.session.evaluate import EvaluateJob
 
 DEVIATION = Quantity(
@@ -152,7 +153,7 @@ class QualityPage(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._points: dict[tuple[str, ...], _Point] = {}
+        self._points: dict[tuple[str, int], _Point] = {}  # by entrant and number of steps
         self._floors: dict[str, Mapping[str, float]] = {}  # by data
         self._rates: dict[Path, float] = {}
         self._evaluation: Evaluation | None = None
@@ -253,9 +254,15 @@ class QualityPage(Page):
                 label=knobs.label,
                 clip=knobs.clip,
                 # The reference takes more work than most points: it is sampled where its distance is asked for.
-                reference_steps=_REFERENCE_STEPS if self.score.value() == DEVIATION.name else 0,
+                reference_steps=self._reference_steps() if self.score.value() == DEVIATION.name else 0,
             ),
         )
+
+    def _reference_steps(self) -> int:
+        """As many steps as every model's schedule has, up to the usual number."""
+        recipes = [self.lineup.header(lane).recipe for lane in range(len(self.lineup.lanes)) if self._entrant(lane)]
+        lengths = [method_from_dict("recipe", recipe).schedule.length for recipe in recipes]
+        return min([_REFERENCE_STEPS, *lengths])
 
     def _entrant(self, lane: int) -> Entrant | None:
         """The lane's way of sampling at any number of steps; None where it has none."""
@@ -289,8 +296,8 @@ class QualityPage(Page):
 
     def _take(self, event: events.CellScored) -> None:
         row = event.row
-        key = _key(row)
-        point = self._points.setdefault(key, _Point("", 0, int(row["steps"] or 0)))
+        steps = int(row["steps"] or 0)
+        point = self._points.setdefault((str(row["id"]), steps), _Point("", 0, steps))
         known = {old["seed"]: old for old in point.rows}
         known[row["seed"]] = {**known.get(row["seed"], {}), **row}
         point.rows = list(known.values())
@@ -301,22 +308,22 @@ class QualityPage(Page):
 
     def _place_points(self) -> None:
         """Give every point the colour and the name of the first lane that samples in its way."""
-        ways: dict[tuple[str, ...], int] = {}
+        ways: dict[str, int] = {}
         for lane in range(len(self.lineup.lanes)):
             entrant = self._entrant(lane)
             if entrant is not None:
-                ways.setdefault(_way(entrant), lane)
+                ways.setdefault(entrant.id, lane)
         lanes = self.lineup.lanes
-        models = len({way[0] for way in ways}) > 1
-        grids = len({way[2] for way in ways}) > 1
+        models = len({lanes[lane].path for lane in ways.values()}) > 1
+        grids = len({lanes[lane].spec.grid for lane in ways.values()}) > 1
         guidance = len({lanes[lane].spec.knobs.guidance for lane in ways.values()}) > 1
-        for key, point in self._points.items():
-            point.order = ways.get(key[:-1], -1)
+        for (way, _), point in self._points.items():
+            point.order = ways.get(way, -1)
             if point.order < 0:
                 continue  # its lane was taken away; it comes back with it
             spec = lanes[point.order].spec
             words = [self.lineup.header(point.order).title] if models else []
-            words += [method_title(spec), *([spec.grid.title] if grids else [])]
+            words += [method_title(spec), *([grid_title(spec.grid)] if grids else [])]
             words += [f"w {spec.knobs.guidance:g}"] if guidance else []
             point.label = " · ".join(words)
 
@@ -525,15 +532,6 @@ def _terms(evaluation: Evaluation) -> tuple[object, ...]:
     """What must be the same for scores to stand in one plot."""
     knobs = evaluation.knobs
     return knobs.count, knobs.label, knobs.clip
-
-
-def _way(entrant: Entrant) -> tuple[str, ...]:
-    """What makes an entrant's curve, as the rows tell it."""
-    return (entrant.model.stem, entrant.title, name_of("grid", type(entrant.grid)))
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return (str(row["model"]), str(row["entrant"]), str(row["grid"]), str(row["steps"]))
 
 
 def _with_spread(value: float, spread: float, style: str) -> str:

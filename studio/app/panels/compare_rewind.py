@@ -25,17 +25,19 @@ class RewindPage(Page):
         self.body.addWidget(self.view)
         self.view.add_button(self.export_button)
         self._job: RewindJob | None = None
+        self._last = 0
         self.view.requested.connect(self._request)
         self.view.stop_requested.connect(self.stop_requested)
 
     def set_model(self, path: str, header: Header) -> None:
         """Turn to another model."""
-        self._job = None
+        self._job, self._last = None, header.step
         self.view.set_model(path, header)
 
-    def look_again(self) -> None:
-        """A training may have left its first snapshots meanwhile."""
-        self.view.look_again()
+    def look_again(self, header: Header) -> None:
+        """A training may have left its first snapshots meanwhile; ``header`` is of the chosen model as it is now."""
+        self._last = header.step
+        self.view.look_again(header)
 
     def receive(self, event: events.Event) -> None:
         super().receive(event)
@@ -51,6 +53,7 @@ class RewindPage(Page):
 
     def _request(self, job: RewindJob) -> None:
         self._job = job
+        self.banner.hide()
         self.job_requested.emit(job)
 
     def export(self) -> None:
@@ -61,11 +64,11 @@ class RewindPage(Page):
         folder = self.ask_folder("the rewound training")
         if folder is None:
             return
-        job, picture = self._job, pixels(self.view.table.to_image(2.0))
+        job, last, picture = self._job, self._last, pixels(self.view.table.to_image(2.0))
 
         def write() -> str:
             write_png(folder / "rewind.png", picture)
-            paths: list[Path] = [path for _, path in snapshots_of(job.path)]
+            paths: list[Path] = [path for _, path in snapshots_of(job.path, last)]
             lines = [command(LaneSpec(path, job.spec), f"{slug(path.stem)}.png") for path in (*paths, job.path)]
             write_script(folder / "reproduce.sh", f"Samples with each snapshot of {shlex.quote(job.path.name)}.", lines)
             return f"Exported the table to {folder}: a picture, and reproduce.sh with {len(lines)} commands."

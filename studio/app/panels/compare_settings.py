@@ -52,7 +52,7 @@ class LaneChoice:
 
     def at(self, chosen: Path, seed: int, count: int) -> LaneSpec:
         """The run, where ``chosen`` is the library's model."""
-        return LaneSpec(Path(self.model) if self.model else chosen, self.spec).started(seed, count)
+        return LaneSpec(Path(self.model) if self.model else chosen, self.spec).started(seed, count).as_of_now()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

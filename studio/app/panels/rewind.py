@@ -86,9 +86,9 @@ class RewindView(QWidget):
         self._job_id += 1  # what the model before still sends is older than anything of this one
         self._image = 0
         try:
-            problem = "" if snapshots_of(self._path) else NO_SNAPSHOTS
-        except (ValueError, OSError) as error:
-            problem = str(error) if isinstance(error, ValueError) else explain(error, self._path)
+            problem = "" if snapshots_of(self._path, header.step) else NO_SNAPSHOTS
+        except OSError as error:
+            problem = explain(error, self._path)
         self._clear(problem or _WAITING)
         self._possible = not problem
         self.form.set_knob_enabled("label", bool(header.class_names), "This model knows no classes.")
@@ -131,10 +131,10 @@ class RewindView(QWidget):
         knobs = SampleKnobs(**self.form.values(), count=_COUNTS[self._kind])  # type: ignore[arg-type]
         return RewindJob(self._path, SampleSpec(knobs=knobs))
 
-    def look_again(self) -> None:
-        """A training may have left its first snapshots since the model was chosen."""
+    def look_again(self, header: Header) -> None:
+        """A training may have left its first snapshots since the model was chosen; ``header`` is of its file now."""
         if not self._possible and self._header is not None:
-            self.set_model(str(self._path), self._header)
+            self.set_model(str(self._path), header)
 
     def has_tiles(self) -> bool:
         """Whether anything is shown."""

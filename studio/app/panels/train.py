@@ -33,6 +33,7 @@ from studio.app.widgets.particles import Particles
 from studio.app.widgets.plots import LEFT, LivePlot
 from studio.app.widgets.scale import number
 from studio.app.words import duration
+from studio.core.checkpoints.header import brief
 from studio.core.config import TrainConfig
 from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Quality, Status
 
@@ -493,7 +494,7 @@ class RunViews(QWidget):
         self.scores.add(event)
         name, value = next(iter(event.scores.items()))
         real = f", real {event.floor[name]:.2g}" if name in event.floor else ""
-        self._score_tile.set(f"{value:.3g}", f"{_QUANTITIES[self._kind].removeprefix('Sliced ')}{real}")
+        self._score_tile.set(brief(value), f"{_QUANTITIES[self._kind].removeprefix('Sliced ')}{real}")
 
     def _set_kind(self, kind: str) -> None:
         points = kind == "points"

@@ -93,10 +93,15 @@ def undated(key: str) -> str:
     return key.removesuffix(f"{_DOT}{_step_of(key)}")
 
 
+def brief(value: float) -> str:
+    """A score in about three digits: 0.0123, 1.42, 1,033."""
+    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
+
+
 def in_full(key: str, value: float) -> str:
     """A score as it is told: "FD 1.42 · MNIST classifier · 500 samples · DDIM 12"."""
     quantity, *rest = key.split(_DOT)
-    return _DOT.join([f"{quantity} {value:.3g}", *rest])
+    return _DOT.join([f"{quantity} {brief(value)}", *rest])
 
 
 def best_score(header: Header) -> tuple[str, str]:

@@ -31,7 +31,11 @@ class Classifier(Metric):
     kinds = ("image",)
     quantities = (
         Quantity(
-            "classifier_score", "Classifier score", "higher", ".2f", "Clear and varied classes; at most how many."
+            "classifier_score",
+            "Classifier score",
+            "higher",
+            ".2f",
+            "High where each sample is clearly of one class and all classes come; at most the number of classes.",
         ),
         Quantity("confidence", "Confidence", "higher", ".1%", "Mean probability of the class that is most likely."),
         Quantity(
