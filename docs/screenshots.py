@@ -108,18 +108,55 @@ def sampled(window: MainWindow, model: str, scheme: theme.Scheme, workspace: str
     settle(window)
 
 
+def measured(window: MainWindow) -> None:
+    """The lanes of the digits, scored: a small measurement, of a minute or two."""
+    sampled(window, "mnist", "light", "Compare")
+    assert window.compare is not None
+    quality = window.compare.quality
+    window.compare.show_page("Quality")
+    quality.form.set_values({"count": 500, "steps": "3, 5, 10, 20", "seeds": 2})
+    quality.measure_button.click()
+    wait(lambda: window._lanes["compare quality"].busy)
+    settle(window)
+
+
+def rewound(window: MainWindow) -> None:
+    """A short training, rewound."""
+    train(window, 45.0)
+    stop(window)
+    theme.set_scheme("dark")
+    window.show_workspace("Compare")
+    assert window.compare is not None
+    assert window._run is not None
+    path = str(window._run.model)
+    wait(lambda: path in window._found)
+    window.library.select(path)
+    window.choose_model(path)
+    window.show_workspace("Compare")
+    window.compare.show_page("Rewind")
+    settle(window)
+    window.compare.rewind.view.button.click()
+    wait(lambda: window._lanes["compare rewind"].busy)
+    settle(window)
+
+
 def main() -> None:
     """Make the pictures that are asked for."""
     parser = argparse.ArgumentParser(description="Make the README's screenshots.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
     parser.add_argument("--train-seconds", type=float, default=75.0, help="how long to train before the picture")
-    parser.add_argument("--only", default="train,trajectory,schedule,points", help="which ones, with commas")
+    parser.add_argument(
+        "--only", default="train,trajectory,schedule,points,compare,quality,rewind", help="which ones, with commas"
+    )
     options = parser.parse_args()
     scenes: dict[str, Callable[[MainWindow], None]] = {
         "train": lambda window: train(window, options.train_seconds),
         "trajectory": lambda window: sampled(window, "mnist", "dark", "Trajectory", 0.55),
         "schedule": lambda window: sampled(window, "mnist", "light", "Schedule"),
         "points": lambda window: sampled(window, "swiss", "dark", "Trajectory", 0.7),
+        "compare": lambda window: sampled(window, "mnist", "light", "Compare"),
+        "quality": measured,
+        "rewind": rewound,
     }
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DENOISING_STUDIO_HOME"] = folder

@@ -209,6 +209,9 @@ def _dress(axes: Axes, found: Sequence[Point], quantity: Quantity, against: str,
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter, ScalarFormatter
 
     axes.set_xscale("log")
+    low, high = axes.dataLim.intervalx
+    if high < 1.1 * low:
+        axes.set_xlim(low / 2.0, high * 2.0)  # all at one place: there would be no width to draw in
     if against == "nfe":
         axes.xaxis.set_major_locator(FixedLocator(sorted({point.nfe for point in found})))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -453,7 +453,8 @@ class TestQuality:
         quality.score.setValue("sliced_wasserstein")
         quality.against.setValue("nfe")
         assert quality.plot.curves() == tuple(curves), "what was measured before is kept"
-        assert quality.caption.text() == "Measured"
+        assert quality.caption.fullText() == "Measured · 100 samples · class each · levels by log-SNR · w 0"
+        assert quality.estimate.text() == "all measured"
 
     def test_it_goes_on_where_it_stopped(self, bench: Bench, models: dict[Path, Header]) -> None:
         panel = self.measured(bench)

@@ -20,7 +20,7 @@ from studio.core.evaluator import Evaluator, _Store
 from studio.core.features import judge, reference_for
 from studio.core.grids import LogSNR
 from studio.core.metrics.base import Score, measure
-from studio.core.report import Point, pivot, points, quantities
+from studio.core.report import Point, pivot, plot, points, quantities
 from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
@@ -303,6 +303,11 @@ class TestReport:
         assert point.seeds == 2
         (alone,) = points([row | {"fd": 1.0, "fd_error": 0.5}])
         assert alone.values["fd"] == (1.0, 0.5)
+
+    def test_a_plot_of_cells_that_took_equal_time_can_be_drawn(self) -> None:
+        row = {"data": "D", "id": "1", "entrant": "E", "model": "m", "grid": "uniform", "seconds": 0.01, "fd": 1.0}
+        found = points([row | {"steps": 3, "nfe": 3}, row | {"steps": 4, "nfe": 4}])
+        assert "<svg" in plot(found, quantities()["fd"], None, "seconds")
 
     def test_entrants_are_told_apart(self) -> None:
         row = {

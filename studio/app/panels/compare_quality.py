@@ -215,7 +215,7 @@ class QualityPage(Page):
                 self._take(event)
             case events.Finished():
                 words = {"done": "Measured", "stopped": "Stopped · Measure goes on from here", "failed": "Failed"}
-                self.caption.setText(words[event.outcome])
+                self.caption.setText(words[event.outcome] + self._basis())
 
     def set_busy(self, busy: bool) -> None:
         super().set_busy(busy)
@@ -409,6 +409,17 @@ class QualityPage(Page):
         self.note.setVisible(bool(self.note.text()))
         self.form.setEnabled(not self.busy)
 
+    def _basis(self) -> str:
+        """What all points have in common, for the line under them."""
+        if self._measured is None or not self._measured.entrants:
+            return ""
+        knobs, entrants = self._measured.knobs, self._measured.entrants
+        said = [f"{knobs.count:,} samples", f"class {knobs.label}"]
+        grids, weights = {entrant.grid.title for entrant in entrants}, {entrant.guidance for entrant in entrants}
+        said += [f"levels {grids.pop()}"] if len(grids) == 1 else []
+        said += [f"w {weights.pop():g}"] if len(weights) == 1 else []
+        return " · " + " · ".join(said)
+
     def _is_known(self, text: str) -> bool:
         """Whether a warning is of too few samples: the settings say that of the score that is shown."""
         count = self._measured.knobs.count if self._measured is not None else 0
@@ -426,7 +437,13 @@ class QualityPage(Page):
         return " ".join(said)
 
     def _estimate(self, evaluation: Evaluation) -> str:
-        cells = evaluation.cells()
+        known: set[tuple[str, int, int]] = set()
+        if self._measured is not None and _terms(self._measured) == _terms(evaluation):
+            rows = [row for point in self._points.values() for row in point.rows]
+            known = {(str(row["id"]), int(str(row["steps"])), int(str(row["seed"]))) for row in rows}
+        cells = [cell for cell in evaluation.cells() if (cell.entrant.id, cell.steps, cell.seed) not in known]
+        if not cells:
+            return "all measured"
         if any(cell.entrant.model not in self._rates for cell in cells):
             return f"{len(cells)} points · resumes where it stopped"
         seconds = sum(cell.work * self._rates[cell.entrant.model] for cell in cells)
