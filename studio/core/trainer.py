@@ -36,11 +36,13 @@ from studio.core.snapshots import Series
 REPORT_SECONDS = 0.05
 LEVEL_SECONDS = 1.0
 PREVIEW_SHARE = 0.03
+EARLY_SHARE, EARLY_SECONDS = 0.08, 60.0
+"""The share of the first minute, in which pictures change fastest and a person waits for them."""
 SCORE_SHARE = 0.1
 HELD_OUT_COUNT = 256
 HELD_OUT_LEVELS = events.freeze(np.linspace(-9.0, 9.0, 10, dtype=np.float32))
 """The log-SNRs at which the held-out loss is told, the middles of as many bins over the range of training's."""
-HELD_OUT_IMAGES = 32
+HELD_OUT_IMAGES = 16
 """Of the held-out images, how many are looked at at each of those levels; of points, all are."""
 LEVEL_EDGES = events.freeze(np.linspace(-10.0, 10.0, 26, dtype=np.float32))
 _HELD_OUT_SEED = 2**40
@@ -484,20 +486,25 @@ class _Pace:
 
 
 class _Turn:
-    """When something costly is due: every so many seconds, the ``first`` time sooner, and never if ``every`` is 0."""
+    """When something costly is due: every so many seconds, the ``first`` time sooner, and never if ``every`` is 0.
+
+    What comes sooner at first may also cost more at first, in the first minute.
+    """
 
     def __init__(self, every: float, share: float, first: float | None = None) -> None:
         self._every, self._share = every, share
         self._gap = every if first is None else min(first, every)
-        self._next = time.perf_counter() + self._gap
+        now = time.perf_counter()
+        self._next, self._early_end = now + self._gap, now if first is None else now + EARLY_SECONDS
 
     def due(self) -> bool:
         return self._every > 0.0 and time.perf_counter() >= self._next
 
     def timed(self, work: Callable[[], Iterator[events.Event | None]]) -> Iterator[events.Event | None]:
-        """Run ``work``; the next waits so long that all of them cost at most ``share`` of the time."""
+        """Run ``work``; the next waits so long that all of them cost at most their share of the time."""
         began = time.perf_counter()
         yield from work()
         cost = time.perf_counter() - began
         self._gap = min(self._every, self._gap * 1.6)
-        self._next = time.perf_counter() + max(self._gap, cost / self._share)
+        share = max(self._share, EARLY_SHARE) if began < self._early_end else self._share
+        self._next = time.perf_counter() + max(self._gap, cost / share)

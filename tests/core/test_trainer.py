@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec, MuonSpec
 from studio.core.recipes.denoising import Denoising
 from studio.core.runs import Run, RunLog
-from studio.core.trainer import Diverged, Trainer
+from studio.core.trainer import EARLY_SHARE, PREVIEW_SHARE, Diverged, Trainer, _Turn
 
 
 class Unhurried:
@@ -305,3 +306,27 @@ def test_guidance_needs_labels_that_were_sometimes_hidden(tmp_path: Path) -> Non
     table = trainer.learner.denoiser.network.embedding.classes.weight.grad  # type: ignore[attr-defined]
     assert table[-1].abs().sum() > 0
     assert table[:-1].abs().sum() == 0
+
+
+def test_pictures_come_more_often_in_the_first_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("studio.core.trainer.time.perf_counter", lambda: clock[0])
+
+    def wait_after(turn: _Turn) -> float:
+        """Seconds until the next one is due, after one that took 1.2 s."""
+
+        def work() -> Iterator[None]:
+            clock[0] += 1.2
+            yield None
+
+        list(turn.timed(work))
+        done = clock[0]
+        while not turn.due():
+            clock[0] += 0.1
+        return clock[0] - done
+
+    early = _Turn(15.0, PREVIEW_SHARE, 3.0)
+    assert wait_after(early) == pytest.approx(1.2 / EARLY_SHARE, abs=0.2)
+    clock[0] += 60.0
+    assert wait_after(early) == pytest.approx(1.2 / PREVIEW_SHARE, abs=0.2)
+    assert wait_after(_Turn(15.0, PREVIEW_SHARE)) == pytest.approx(1.2 / PREVIEW_SHARE, abs=0.2)
