@@ -50,6 +50,21 @@ class EvaluationKnobs(Knobbed):
     device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", help="What computes; auto takes the fastest.")
 
 
+def sampler_title(sampler: Sampler, *, defaults: bool = True) -> str:
+    """A sampler in a word or two with what is set on it: ``DDIM η 0.2``, ``Ancestral large``.
+
+    Without ``defaults``, only what differs from them is told.
+    """
+    name = sampler.title.removeprefix("DDPM, ")
+    words = [name[0].upper() + name[1:]]
+    for item in knobs_of(type(sampler)):
+        value = getattr(sampler, item.name)
+        if defaults or value != item.default:
+            mark = f"{item.symbol} " if item.symbol and item.kind != "choice" else ""
+            words.append(f"{mark}{value:g}" if isinstance(value, float) else f"{mark}{value}")
+    return " ".join(words)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
     """A model and how it is sampled."""
@@ -62,15 +77,8 @@ class Entrant:
     @property
     def title(self) -> str:
         """The sampler and what is set on it, such as ``DDIM η 0.2``; guidance where there is any."""
-        words = [self.sampler.title.removeprefix("DDPM, ")]
-        for item in knobs_of(type(self.sampler)):
-            value = getattr(self.sampler, item.name)
-            mark = f"{item.symbol} " if item.symbol and item.kind != "choice" else ""
-            words.append(f"{mark}{value:g}" if isinstance(value, float) else f"{mark}{value}")
-        if self.guidance:
-            words.append(f"w {self.guidance:g}")
-        text = " ".join(words)
-        return text[0].upper() + text[1:]
+        title = sampler_title(self.sampler)
+        return f"{title} w {self.guidance:g}" if self.guidance else title
 
     @property
     def id(self) -> str:

@@ -16,6 +16,7 @@ from studio.app.controls import Banner, make_label
 from studio.app.panels.trajectory_controls import CalmScrollArea
 from studio.core import events
 from studio.core.checkpoints.header import Header
+from studio.core.evaluation import sampler_title
 from studio.core.grids import Exact, Grid
 from studio.core.knobs import knobs_of
 from studio.core.sampling import SampleSpec
@@ -179,18 +180,6 @@ def pixels(image: QImage) -> np.ndarray:
     return rows[:, : 3 * picture.width()].reshape(picture.height(), picture.width(), 3).copy()
 
 
-def method_title(spec: SampleSpec) -> str:
-    """The sampler in a word or two, and what is set on it: ``DDIM``, ``DDIM η 1``, ``Ancestral large``."""
-    name = spec.sampler.title.removeprefix("DDPM, ")
-    words = [name[0].upper() + name[1:]]
-    for knob in knobs_of(type(spec.sampler)):
-        value = getattr(spec.sampler, knob.name)
-        if value != knob.default:
-            mark = f"{knob.symbol} " if knob.symbol and knob.kind != "choice" else ""
-            words.append(f"{mark}{value:g}" if isinstance(value, float) else f"{mark}{value}")
-    return " ".join(words)
-
-
 def grid_title(grid: Grid) -> str:
     """The grid, and what is set on it: ``by log-SNR``, ``by log-SNR (from log-SNR -10)``."""
     set_apart = []
@@ -217,7 +206,7 @@ def titles_of(lanes: tuple[LaneSpec, ...], headers: Mapping[Path, Header]) -> tu
     for lane in lanes:
         knobs = lane.spec.knobs
         parts = [headers[lane.path].title] if models and lane.path in headers else []
-        parts += [method_title(lane.spec), str(num_steps(lane.spec))]
+        parts += [sampler_title(lane.spec.sampler, defaults=False), str(num_steps(lane.spec))]
         parts += [grid_title(lane.spec.grid)] if grids else []
         parts += [f"w {knobs.guidance:g}"] if guidance else []
         parts += [f"class {knobs.label}"] if labels else []

@@ -29,13 +29,13 @@ from studio.app import theme
 from studio.app.controls import Choice, ElidedLabel, Field, Panel, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_export import write_csv, write_png
-from studio.app.panels.compare_page import Lineup, Page, grid_title, method_title, pixels, section
+from studio.app.panels.compare_page import Lineup, Page, grid_title, pixels, section
 from studio.app.panels.method_picker import parsed
 from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.words import duration
 from studio.core import events, resources
 from studio.core.config import method_from_dict
-from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs
+from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, sampler_title
 from studio.core.files import write_text
 from studio.core.grids import Exact
 from studio.core.knobs import Knobbed, knob, knobs_of
@@ -323,7 +323,7 @@ class QualityPage(Page):
                 continue  # its lane was taken away; it comes back with it
             spec = lanes[point.order].spec
             words = [self.lineup.header(point.order).title] if models else []
-            words += [method_title(spec), *([grid_title(spec.grid)] if grids else [])]
+            words += [sampler_title(spec.sampler, defaults=False), *([grid_title(spec.grid)] if grids else [])]
             words += [f"w {spec.knobs.guidance:g}"] if guidance else []
             point.label = " · ".join(words)
 
