@@ -13,6 +13,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,24 @@ DOCS = Path(__file__).parent.parent / "docs"
 MARKS = "<!-- reverse steps: begin -->\n", "<!-- reverse steps: end -->\n"
 
 
-def evaluation(models: list[str], count: int, steps: list[int]) -> Evaluation:
-    """Every sampler of the experiment on every model."""
+def evaluation(
+    models: list[str], count: int, steps: list[int], seeds: list[int], samplers: list[str] | None
+) -> Evaluation:
+    """Every sampler of the experiment on every model, or the named ones."""
     tables: dict[str, Any] = {
         "title": "FD against the number of reverse steps",
         "models": models,
         "samplers": ["ancestral", {"name": "ancestral", "variance": "large"}, "ddim"],
         "eta": [0.0, 0.2, 0.5, 1.0],
         "steps": steps,
+        "seeds": seeds,
         "count": count,
         "metrics": ["fd", "manifold", "classifier"],
     }
-    return Evaluation.from_dict(tables, locate)
+    found = Evaluation.from_dict(tables, locate)
+    if samplers is None:
+        return found
+    return replace(found, entrants=tuple(entrant for entrant in found.entrants if entrant.title in samplers))
 
 
 def chapter(rows: list[dict[str, Any]], floors: dict[str, dict[str, float]]) -> str:
@@ -80,6 +87,9 @@ def main() -> None:
     options.add_argument("--count", type=int, default=1000)
     options.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options.add_argument("--seeds", nargs="+", type=int, default=[0], help="the tables show the mean over them")
+    options.add_argument("--samplers", nargs="+", help="only these entrants, such as 'Ancestral small'")
+    options.add_argument("--compile", action="store_true", help="a quarter faster; samples differ by rounding alone")
     options.add_argument("--measured", action="store_true", help="only write down what was measured")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -93,8 +103,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     floors: dict[str, dict[str, float]] = {}
     told = 0.0
-    asked = evaluation(chosen.models, chosen.count, chosen.steps)
-    for event in Evaluator(asked, chosen.out, sampled_only=chosen.measured).run(control):
+    asked = evaluation(chosen.models, chosen.count, chosen.steps, chosen.seeds, chosen.samplers)
+    evaluator = Evaluator(asked, chosen.out, sampled_only=chosen.measured, compiled=chosen.compile)
+    for event in evaluator.run(control):
         match event:
             case events.CellScored():
                 rows.append(dict(event.row))

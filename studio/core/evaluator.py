@@ -40,9 +40,10 @@ from studio.core.metrics.base import (
     measure,
     warning,
 )
+from studio.core.networks.base import Network
 from studio.core.report import write_report
 from studio.core.runs import Run
-from studio.core.sampling import Subject, labels_of, levels_of, sample, subject_of, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, levels_of, sample, subject_of, to_uint8
 
 PROGRESS_SECONDS = 0.2
 FORMAT = 1
@@ -79,11 +80,15 @@ class _Opened(NamedTuple):
 class Evaluator:
     """Measures an :class:`~studio.core.evaluation.Evaluation` into ``folder``, which may hold parts of it already.
 
-    With ``sampled_only`` it scores and tells the cells whose samples are there, and draws none.
+    With ``sampled_only`` it scores and tells the cells whose samples are there, and draws none. ``compiled`` networks
+    take half a minute each at first and are then a quarter faster on a CPU; their samples differ by rounding alone.
     """
 
-    def __init__(self, evaluation: Evaluation, folder: Path, *, sampled_only: bool = False) -> None:
+    def __init__(
+        self, evaluation: Evaluation, folder: Path, *, sampled_only: bool = False, compiled: bool = False
+    ) -> None:
         self.evaluation, self.folder, self._sampled_only = evaluation, folder, sampled_only
+        self._compiled = compiled
         self.device = choose(evaluation.knobs.device)
         self._store = _Store(folder)
         self._opened: dict[Path, _Opened] = {}
@@ -145,7 +150,10 @@ class Evaluator:
             model = load(entrant.model, self.device)
             # A training may save it anew meanwhile: what was read must be what it is known by.
             if contents == fingerprint(entrant.model):
-                self._opened[entrant.model] = _Opened(model.header, subject_of(model), contents)
+                subject = subject_of(model)
+                if self._compiled:
+                    _compile(subject, self.evaluation.knobs.batch, self.device)
+                self._opened[entrant.model] = _Opened(model.header, subject, contents)
         return self._opened[entrant.model]
 
     def _check(self, cell: Cell) -> None:
@@ -295,6 +303,15 @@ class Evaluator:
             seconds += time.perf_counter() - mark
             self._store.write_batch(cell, indices, items, Cost(nfe=step.nfe, seconds=seconds, peak=peak))
         return self._store.join(cell)
+
+
+def _compile(subject: Subject, batch: int, device: torch.device) -> None:
+    """Compile the networks of a model, and use them once, so that no cell's seconds hold the work."""
+    for part in subject.denoiser.modules():
+        if isinstance(part, Network):
+            part.compile(options={"freezing": True})
+    for _ in sample(subject, SampleSpec(knobs=SampleKnobs(steps=1, count=batch, guidance=0.0)), device):
+        pass
 
 
 class _Judge:
