@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import tempfile
 import time
@@ -18,10 +19,12 @@ from studio.cli.flags import add_flags
 from studio.cli.notes import note
 from studio.cli.progress import Bar
 from studio.core import pictures
+from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load
 from studio.core.device import choose
 from studio.core.files import replacing
-from studio.core.knobs import build, knobs_of
+from studio.core.grids import Betas
+from studio.core.knobs import build, knobs_of, values_of
 from studio.core.registry import find, methods
 from studio.core.sampling import SampleKnobs, SampleSpec, sample, subject_of, to_uint8
 from studio.session.catalog import locate
@@ -30,12 +33,14 @@ from studio.session.catalog import locate
 def main(words: list[str]) -> int:
     """Run the command with its words; returns the exit status."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--sampler", choices=methods("sampler"), default="ddim", help="which sampler")
-    first.add_argument("--grid", choices=methods("grid"), default="log_snr", help="which levels it visits")
+    first.add_argument("--sampler", choices=methods("sampler"), help="which sampler (default: ddim)")
+    first.add_argument("--grid", choices=methods("grid"), help="which levels it visits (default: log_snr)")
+    first.add_argument("--schedule", metavar="N", help="a short schedule that the model keeps, by its number of steps")
     first.add_argument("--out", type=Path, default=Path("samples.png"), help=".png for a picture, .npz for the numbers")
     first.add_argument("--batch", type=int, default=64, help="images at a time; changes speed, not pictures")
     first.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes")
     chosen, _ = first.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    sampler, grid = chosen.sampler or "ddim", chosen.grid or "log_snr"
     parser = argparse.ArgumentParser(
         prog="denoising-studio sample",
         usage="denoising-studio sample MODEL [--sampler NAME] [--steps N] [--out FILE] [...]",
@@ -45,7 +50,7 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("model", type=Path, help="checkpoint, run folder, or the name of a model that ships")
     owners: dict[str, tuple[str, str]] = {}
-    for part, name in (("sampler", chosen.sampler), ("grid", chosen.grid)):
+    for part, name in (("sampler", sampler), ("grid", grid)):
         knobs = knobs_of(find(part, name))
         if knobs:
             add_flags(parser.add_argument_group(f"{part}: {name}"), knobs, {}, owners, part, prefix=f"{part}.")
@@ -58,14 +63,39 @@ def main(words: list[str]) -> int:
     given = values["knobs"]
     if given.get("guidance") and given.get("label", "").strip().lower() == "none":
         parser.error("--guidance pulls towards a class and has no effect with --label none; leave out one")
-    if "steps" in given and "grid.steps" in owners:
-        parser.error(f"--steps has no effect with --grid {chosen.grid}, whose levels --grid.steps names; leave it out")
+    if options["schedule"]:
+        _take_schedule(options, values, parser)
+    elif "steps" in given and build(find("grid", grid), values["grid"]).own_steps is not None:
+        parser.error(f"--steps has no effect with --grid {grid}, which lists its own; leave it out")
+    options["sampler"], options["grid"] = options["sampler"] or sampler, options["grid"] or grid
     if options["batch"] < 1:
         raise ValueError(f"batch = {options['batch']} is not possible: it takes a whole number of at least 1.")
     if options["out"].suffix.lower() not in (".png", ".npz"):
         raise ValueError(f"{options['out']} is not possible: the name must end in .png or .npz.")
     _check_writable(options["out"])
     return _draw(options, values)
+
+
+def _take_schedule(options: dict[str, Any], values: dict[str, dict[str, Any]], parser: argparse.ArgumentParser) -> None:
+    """Sample over a schedule that the model keeps, with the sampler that it was found with unless one is named."""
+    if values["grid"] or "steps" in values["knobs"] or options["grid"]:
+        parser.error("--schedule says which levels are visited; leave out --steps, --grid and its settings")
+    path = locate(str(options["model"]))
+    kept = read_header(path).schedules
+    fitting = [each for each in kept if str(each.steps) == options["schedule"]]
+    if options["sampler"] or values["sampler"]:
+        options["sampler"] = options["sampler"] or "ddim"  # whose settings these are
+        fitting = [each for each in fitting if each.sampler.get("name") in (None, options["sampler"])]
+    if not fitting:
+        raise ValueError(
+            f"{path.name} keeps no schedule of {options['schedule']} steps for this sampler; "
+            "denoising-studio schedule with --list tells those it keeps, and without it searches some."
+        )
+    schedule = min(fitting, key=lambda each: min(each.scores.values(), default=math.inf))
+    options["grid"], values["grid"] = "betas", values_of(Betas.of(schedule))
+    if not options["sampler"] and schedule.sampler:
+        settings = {name: value for name, value in schedule.sampler.items() if name != "name"}
+        options["sampler"], values["sampler"] = schedule.sampler["name"], settings
 
 
 def _check_writable(path: Path) -> None:

@@ -202,14 +202,21 @@ class Evaluation:
             _check_number("seeds", seed, 0)
 
     def cells(self) -> list[Cell]:
-        """Every cell once, cheap ones first, so that a first answer comes early."""
+        """Every cell once, cheap ones first, so that a first answer comes early.
+
+        An entrant whose grid takes a number of steps of its own has that one cell a seed.
+        """
         found = [
             Cell(entrant=entrant, steps=steps, seed=seed, knobs=self.knobs)
             for seed in self.seeds
-            for steps in dict.fromkeys(self.steps)
             for entrant in dict.fromkeys(self.entrants)
+            for steps in self._steps(entrant)
         ]
         return sorted(found, key=lambda cell: (self.seeds.index(cell.seed), cell.work))
+
+    def _steps(self, entrant: Entrant) -> Sequence[int]:
+        own = entrant.grid.own_steps
+        return list(dict.fromkeys(self.steps)) if own is None else [own]
 
     def to_dict(self) -> dict[str, Any]:
         """Nested tables of plain values."""

@@ -393,9 +393,9 @@ def model_name(path: Path) -> str:
 
 
 def with_settings(kind: str, method: Any, name: str = "") -> str:
-    """A method's name, and in brackets what differs from its defaults."""
+    """A method's name, and in brackets what differs from its defaults; of a long list, how many numbers it has."""
     changed = [
-        f"{item.name} {value}"
+        f"{item.name} {value}" if item.kind != "text" or len(str(value)) <= 40 else f"{len(str(value).split())} numbers"
         for item in knobs_of(type(method))
         if (value := getattr(method, item.name)) != item.default
     ]

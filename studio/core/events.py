@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from studio.core.short_schedule import ShortSchedule
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -178,6 +180,71 @@ class CellScored(Event):
 
     row: Mapping[str, float | int | str | None]
     floor: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioCurve(Event):
+    """A schedule network after ``step`` training steps, at L noise levels with log-SNRs ``log_snr`` (L,), ascending.
+
+    ``learned`` (L,) is the mean of its ratio beta / sigma**2 on held-out items, ``optimum`` (L,) the closed-form one
+    for the denoiser's mean squared error in eps there, ``error`` (L,), and ``cap`` (L,) the largest that the span
+    allows.
+    """
+
+    step: int
+    log_snr: np.ndarray
+    learned: np.ndarray
+    optimum: np.ndarray
+    error: np.ndarray
+    cap: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emitted(Event):
+    """One beta of a schedule being emitted, from noise to data: ``index`` 0 is the noisiest.
+
+    ``alpha`` is the level it starts from, ``ratio`` what the network said (None for the first beta, which is given).
+    ``images`` are what the denoiser believes there, as in :class:`Preview`. ``done`` marks the last, and ``reason``
+    says why the schedule ends there.
+    """
+
+    index: int
+    alpha: float
+    beta: float
+    ratio: float | None
+    images: np.ndarray
+    done: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchProgress(Event):
+    """A search for schedules after ``done`` of ``total`` candidates; ``fraction`` in [0, 1] is how far the work is."""
+
+    done: int
+    total: int
+    fraction: float
+    eta_seconds: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleFound(Event):
+    """One candidate of a search, judged; lower scores are better.
+
+    ``row`` and ``column`` are its place in the table of starts that a :class:`TableShape` announced, None for schedules
+    that came from refining others. ``schedule`` is None where the start gave none, and ``reason`` says why. ``bound``
+    is N_min of its start. ``best`` marks the best so far of its number of steps with its sampler.
+    """
+
+    schedule: ShortSchedule | None
+    score: float | None
+    judge: str
+    row: int | None = None
+    column: int | None = None
+    bound: float | None = None
+    best: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

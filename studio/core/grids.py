@@ -14,13 +14,22 @@ import numpy as np
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import CLEAN, Level, from_log_snr, log_snr
 from studio.core.registry import register
-from studio.core.schedules import NoiseSchedule
+from studio.core.schedules import NoiseSchedule, Tabulated
+from studio.core.short_schedule import ShortSchedule, check_betas
 
 
 class Grid(abc.ABC):
     """A way to choose N of a schedule's levels."""
 
     title: str
+
+    @property
+    def own_steps(self) -> int | None:
+        """How many steps it takes whatever number is asked for; None where it takes any.
+
+        Raises ValueError where what is set is not possible.
+        """
+        return None
 
     @abc.abstractmethod
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
@@ -97,12 +106,63 @@ class Exact(Knobbed, Grid):
         "999, 800, 600, 400, 250, 150, 80, 30, 5", help="Steps to visit, 0 to T - 1.", label="Steps", symbol="τ"
     )
 
+    @property
+    def own_steps(self) -> int:
+        return len(self._taus())
+
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
-        words = self.steps.replace(",", " ").split()
-        try:
-            taus = sorted({float(word) for word in words})
-        except ValueError:
-            raise ValueError(f"steps = {self.steps!r} is not possible: type numbers with commas between.") from None
+        taus = self._taus()
         if not taus or not 0.0 <= taus[0] <= taus[-1] <= schedule.length - 1:
             raise ValueError(f"steps = {self.steps!r} is not possible: type numbers from 0 to {schedule.length - 1}.")
         return _at_steps(schedule, np.array(taus))
+
+    def _taus(self) -> list[float]:
+        return sorted(set(_numbers("steps", self.steps)))
+
+
+@register("grid", "betas")
+@dataclass(frozen=True, kw_only=True)
+class Betas(Knobbed, Grid):
+    """The levels of a short schedule of its own, learned, drawn or typed: alpha_bar_n = prod(1 - beta_i, i <= n).
+
+    The model's training schedule plays no part, so one model's schedule can be tried on another (BDDM, arXiv
+    2203.13508, algorithm 4: alpha is worked out anew from the betas, and the denoiser is asked at that very level).
+    """
+
+    title = "by a list of β"
+    betas: str = knob(
+        "0.005, 0.03, 0.13, 0.3, 0.45, 0.6, 0.75, 0.85",
+        help="One beta for each step, between 0 and 1, from the cleanest to the noisiest.",
+        label="Betas",
+        symbol="β",
+    )
+
+    @staticmethod
+    def of(schedule: ShortSchedule) -> Betas:
+        """The grid that visits a short schedule; no digit is lost."""
+        return Betas(betas=", ".join(map(repr, schedule.betas)))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The betas. Raises ValueError where the text is no list of possible ones."""
+        found = tuple(_numbers("betas", self.betas))
+        check_betas(found)
+        return found
+
+    @property
+    def own_steps(self) -> int:
+        return len(self.values)
+
+    def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
+        table = Tabulated(self.values)
+        return [table.level(index / table.length) for index in range(table.length, 0, -1)] + [CLEAN]
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    found = []
+    for word in text.replace(",", " ").split():
+        try:
+            found.append(float(word))
+        except ValueError:
+            raise ValueError(f"{name}: {word!r} is no number: type numbers with commas between.") from None
+    return found

@@ -17,6 +17,7 @@ import numpy as np
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import CLEAN, Level
 from studio.core.registry import register
+from studio.core.short_schedule import check_betas
 
 
 class NoiseSchedule(abc.ABC):
@@ -129,11 +130,7 @@ class Tabulated(DiscreteSchedule):
     title = "tabulated"
 
     def __post_init__(self) -> None:
-        if not self.values:
-            raise ValueError("A schedule needs at least one beta.")
-        for index, beta in enumerate(self.values):
-            if not 0.0 < beta < 1.0:
-                raise ValueError(f"beta[{index}] = {beta} is not possible: every beta lies between 0 and 1.")
+        check_betas(self.values)
 
     def betas(self) -> np.ndarray:
         return np.array(self.values, np.float64)

@@ -22,7 +22,7 @@ from studio.core import events
 from studio.core.config import method_from_dict
 from studio.core.data.base import DatasetSpec
 from studio.core.device import choose
-from studio.core.grids import Exact, Uniform
+from studio.core.grids import Grid, Uniform
 from studio.core.knobs import Knob, Value, knobs_of
 from studio.core.metrics.base import Evidence, Reference, fixed_rows
 from studio.core.metrics.memorisation import TYPICAL_ITEMS, nearest
@@ -109,6 +109,26 @@ class Runs:
         return found
 
 
+def has_own_steps(grid: Grid) -> bool:
+    """Whether the grid takes a number of steps of its own, also while what is typed for it is no possible list."""
+    try:
+        return grid.own_steps is not None
+    except ValueError:
+        return True
+
+
+def num_steps(spec: SampleSpec) -> int:
+    """How many steps a run takes: as many as its grid names, or as were asked for.
+
+    A list that is not possible names none; it is refused when it is sampled.
+    """
+    try:
+        own = spec.grid.own_steps
+    except ValueError:
+        own = None
+    return spec.knobs.steps if own is None else own
+
+
 def deviation(samples: np.ndarray, reference: np.ndarray) -> float:
     """Root mean square difference of samples from the same noise, (B, ...) each, in the model's range."""
     return float(np.sqrt(np.mean((samples.astype(np.float64) - reference) ** 2)))
@@ -136,7 +156,7 @@ class CompareJob:
         lanes = [lane.started(self.seed, self.count) for lane in self.lanes]
         shape: tuple[int, ...] | None = None
         # Cheap ones first: most of the pictures are there soon.
-        for index, lane in sorted(enumerate(lanes), key=lambda item: item[1].spec.knobs.steps):
+        for index, lane in sorted(enumerate(lanes), key=lambda item: num_steps(item[1].spec)):
             if self.runs.find(lane) is None:
                 yield events.Status(text=f"Sampling lane {index + 1} of {len(lanes)}")
                 subject = subject_of(load_model(lane.path, device))
@@ -202,7 +222,7 @@ def settings(spec: SampleSpec, class_names: Sequence[str], is_image: bool) -> di
     What has no effect on this run is left out.
     """
     found = {knob.name: knob for knob in knobs_of(SampleKnobs) if knob.name != "count"}
-    if isinstance(spec.grid, Exact):
+    if has_own_steps(spec.grid):
         del found["steps"]
     if not class_names:
         del found["label"]
@@ -358,7 +378,7 @@ def command(lane: LaneSpec, out: str) -> str:
     for part, method in (("sampler", lane.spec.sampler), ("grid", lane.spec.grid)):
         words += [f"--{part}", name_of(part, type(method))]
         words += _flags(method, part + ".", ())
-    skipped = ["steps"] if isinstance(lane.spec.grid, Exact) else []
+    skipped = ["steps"] if has_own_steps(lane.spec.grid) else []
     if lane.spec.knobs.label.strip().lower() == "none":
         skipped.append("guidance")
     words += _flags(lane.spec.knobs, "", ("steps", "seed", "count"), skipped)

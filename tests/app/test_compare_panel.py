@@ -36,19 +36,25 @@ from studio.core.checkpoints.header import Header, read_header
 from studio.core.config import RunKnobs, TrainConfig, method_from_dict
 from studio.core.data.points import SwissRoll
 from studio.core.evaluation import Evaluation, read_tables
-from studio.core.grids import Exact, LogSNR
+from studio.core.grids import Betas, Exact, Grid, LogSNR
 from studio.core.networks.mlp import MLPSpec
 from studio.core.optimizers import AdamSpec
 from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.core.short_schedule import ShortSchedule
 from studio.session.catalog import locate
 from studio.session.compare import CompareJob, NeighbourJob
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive
 
 LONG = 30_000
+LEARNED = (
+    ShortSchedule(betas=(0.05, 0.4, 0.9), origin="learned", sampler={"name": "ancestral"}, scores={"FD": 1.5}),
+    ShortSchedule(betas=(0.1, 0.5, 0.8), origin="learned", sampler={"name": "ddim"}),
+    ShortSchedule(betas=(0.1, 0.2, 0.6, 0.9), origin="learned"),
+)
 EVERY_EVENT: tuple[events.Event, ...] = (
     events.Status(text="now"),
     events.Warned(summary="careful"),
@@ -145,6 +151,12 @@ def bench(qtbot: QtBot, models: dict[Path, Header]) -> Iterator[Bench]:
     for lane in made.lanes.values():
         assert lane.close()
         lane.deleteLater()
+
+
+def with_schedules(models: dict[Path, Header]) -> dict[Path, Header]:
+    """The same models, of which the first keeps short schedules."""
+    first, *others = models
+    return {first: dataclasses.replace(models[first], schedules=LEARNED), **{path: models[path] for path in others}}
 
 
 def click(widget: QWidget) -> None:
@@ -307,6 +319,50 @@ class TestLanes:
         assert "5000" not in panel.lanes.choices[1].spec.grid.steps  # type: ignore[attr-defined]
         bench.settle()
 
+    def test_learned_schedules_are_chosen_and_named(self, bench: Bench, models: dict[Path, Header]) -> None:
+        bench.models = with_schedules(models)
+        panel = bench.open()
+        click(panel.lanes.list.rows[1].button)
+        editor = panel.lanes.editor
+        grid = editor.grid.choice
+        labels = [grid.itemText(index) for index in range(grid.count())]
+        assert labels[-3:] == [
+            "learned · 3 steps, for Ancestral, FD 1.5",
+            "learned · 3 steps, for DDIM",
+            "learned · 4 steps",
+        ]
+        grid.setValue(Betas.of(LEARNED[2]))
+        bench.settle()
+        assert panel.lanes.choices[1].spec.grid == Betas.of(LEARNED[2])
+        assert panel.lanes.lineup.titles[:2] == ("Ancestral · 6 · by log-SNR", "DDIM · learned, 4 steps")
+        assert editor.title.text() == "DDIM · learned, 4 steps"
+        assert editor.steps.field("steps").note() == "follows from the list"
+        assert editor.steps.field("steps").control.edit.text() == "4"
+        assert panel.lanes.board.cards[1].step.text() == "4 / 4"
+        grid.setValue(Betas.of(LEARNED[0]))
+        assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps, for Ancestral", "two have three steps"
+        assert grid.parentWidget().note() == "for Ancestral, FD 1.5"
+        grid.setValue(Betas.of(LEARNED[1]))
+        assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps"
+        grid.setValue(Betas.of(LEARNED[2]))
+        second = str(list(models)[1])
+        editor.model.setValue(second)
+        assert panel.lanes.choices[1] == LaneChoice(panel.lanes.choices[1].spec, second)
+        assert panel.lanes.choices[1].spec.grid == Betas.of(LEARNED[2]), "tried on another model"
+        assert grid.value() == "betas"
+        assert [grid.itemText(index) for index in range(grid.count())] == labels[:-3]
+        assert "learned · 4 steps, from another model" in grid.parentWidget().note()
+        assert panel.lanes.lineup.titles[1] == "Second · DDIM · learned for First, 4 steps"
+        bench.settle()
+        click(panel.lanes.list.rows[0].button)
+        click(panel.lanes.list.rows[1].button)
+        assert "from another model" in grid.parentWidget().note()
+        editor.model.setValue("")
+        assert grid.currentText() == "learned · 4 steps"
+        kept = [LaneChoice.from_dict(choice.to_dict()) for choice in panel.lanes.choices]
+        assert kept == panel.lanes.choices
+        bench.settle()
+
     def test_a_failure_is_told_and_the_next_success_takes_it_back(
         self, bench: Bench, models: dict[Path, Header]
     ) -> None:
@@ -455,6 +511,38 @@ class TestQuality:
         assert quality.plot.curves() == tuple(curves), "what was measured before is kept"
         assert quality.caption.fullText() == "Measured · 100 samples · class each · levels by log-SNR · w 0"
         assert quality.estimate.text() == "all measured"
+
+    def test_lists_are_one_point_beside_the_curves(self, bench: Bench, models: dict[Path, Header]) -> None:
+        bench.models = with_schedules(models)
+        panel = bench.open(reference=False)
+        self.put(panel, Betas.of(LEARNED[0]), Betas.of(LEARNED[2]))
+        panel.show_page("Quality")
+        quality = panel.quality
+        quality.form.set_values({"count": 100, "seeds": 1, "steps": "2, 4"})
+        quality.score.setValue("sliced_wasserstein")
+        assert "is one point" in quality.note.text()
+        click(quality.measure_button)
+        bench.settle()
+        curves = {curve.label: curve for curve in quality.plot.curves()}
+        assert {label: curve.xs for label, curve in curves.items()} == {
+            "Ancestral · by log-SNR": (2.0, 4.0),
+            "DDIM · learned, 3 steps, for Ancestral": (3.0,),
+            "DDIM η 1 · learned, 4 steps": (4.0,),
+        }
+        assert curves["Ancestral · by log-SNR"].captions[0] == "Ancestral · by log-SNR · 2 steps"
+        assert curves["DDIM η 1 · learned, 4 steps"].captions == ("DDIM η 1 · learned, 4 steps",)
+        assert quality.estimate.text() == "all measured"
+        self.put(panel, *(Betas.of(schedule) for schedule in LEARNED))
+        assert not quality.form.field("steps").control.isEnabled()
+        assert quality.form.field("steps").note() == "every lane visits a list"
+        assert [cell.steps for cell in quality.evaluation().cells()] == [3, 3, 4]
+
+    def put(self, panel: ComparePanel, *grids: Grid) -> None:
+        """Give the last lanes these grids."""
+        lanes = panel.lanes.choices
+        for order, grid in zip(range(len(lanes) - len(grids), len(lanes)), grids, strict=True):
+            lanes[order] = dataclasses.replace(lanes[order], spec=dataclasses.replace(lanes[order].spec, grid=grid))
+        panel.set_models({path: panel.lanes.lineup.headers[path] for path in panel.lanes.lineup.headers})
 
     def test_it_goes_on_where_it_stopped(self, bench: Bench, models: dict[Path, Header]) -> None:
         panel = self.measured(bench)

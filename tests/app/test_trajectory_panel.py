@@ -17,13 +17,14 @@ from studio.app.panels.trajectory_formula import update_rule
 from studio.app.panels.trajectory_reel import Reel, to_bytes
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.grids import Exact, LogSNR, Uniform
+from studio.core.grids import Betas, Exact, LogSNR, Uniform
 from studio.core.levels import Level, beta_between, from_log_snr
 from studio.core.registry import methods
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
 from studio.core.schedules import Cosine, Linear
+from studio.core.short_schedule import ShortSchedule
 from studio.session.jobs import Interpolation, SampleJob
 
 DIGITS = tuple("0123456789")
@@ -276,6 +277,86 @@ def test_controls_come_back_as_text_from_a_settings_file(qtbot: QtBot, panel: Tr
     assert other.spec() == dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, steps=SampleKnobs().steps))
     assert other.points.links_check.isChecked()
     other.restore({})
+
+
+LEARNED = (
+    ShortSchedule(betas=(0.01, 0.2, 0.5, 0.7), origin="learned", scores={"NLL": 2.0, "FD · MNIST classifier": 1.254}),
+    ShortSchedule(betas=(0.02, 0.1, 0.3, 0.6), origin="refined", sampler={"name": "ddim"}),
+    ShortSchedule(betas=(0.1, 1 / 3), origin="drawn", title="By hand"),
+)
+NAMES = ["learned · 4 steps, FD 1.25", "learned · 4 steps, for DDIM", "By hand · 2 steps"]
+
+
+def learned(panel: TrajectoryPanel, model: str = "learned.safetensors") -> Choice:
+    """The list of grids, with a model open that keeps short schedules."""
+    panel.set_model(model, dataclasses.replace(header((1, 8, 8), DIGITS), schedules=LEARNED), Linear())
+    return find(panel, Choice, "grid")
+
+
+def options(choice: Choice) -> list[str]:
+    return [choice.itemText(index) for index in range(choice.count())]
+
+
+def test_learned_schedules_are_chosen_like_any_grid(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    plain = options(find(panel, Choice, "grid"))
+    grid, steps = learned(panel), find(panel, LabeledSlider, "steps")
+    assert options(grid) == plain + NAMES
+    job = asked(qtbot, panel, lambda: grid.setCurrentIndex(len(plain)))
+    assert job.spec.grid == Betas(betas="0.01, 0.2, 0.5, 0.7")
+    assert len(levels_of(job.spec, Linear())) == 5
+    assert not steps.isEnabled()
+    assert steps.edit.text() == "4"
+    assert steps.parentWidget().note() == "follows from the list"  # type: ignore[attr-defined]
+    assert not any(edit.isVisible() for edit in panel.controls.grid.findChildren(QLineEdit)), "nothing to type"
+    job = asked(qtbot, panel, lambda: grid.setCurrentIndex(len(plain) + 2))
+    assert job.spec.grid == Betas.of(LEARNED[2])
+    asked(qtbot, panel, lambda: grid.setValue("betas"))
+    edit = panel.controls.grid.findChild(QLineEdit, "betas")
+    assert edit.isVisible()
+    assert edit.text() == Betas().betas, "the typed list is as it was"
+    asked(qtbot, panel, lambda: panel.set_spec(SampleSpec(grid=Betas.of(LEARNED[1]))))
+    assert grid.currentText() == NAMES[1], "an equal list is the learned one"
+    assert panel.spec().grid == Betas.of(LEARNED[1])
+
+
+def test_a_learned_schedule_goes_along_to_another_model(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    grid = learned(panel)
+    asked(qtbot, panel, lambda: grid.setValue(Betas.of(LEARNED[0])))
+    field = grid.parentWidget()
+    job = asked(qtbot, panel, lambda: panel.set_model("other", header((1, 8, 8), DIGITS), Cosine()))
+    assert job.spec.grid == Betas.of(LEARNED[0])
+    assert grid.value() == "betas"
+    assert field.note() == f"{NAMES[0]}, from another model"  # type: ignore[attr-defined]
+    edit = panel.controls.grid.findChild(QLineEdit, "betas")
+    assert edit.text() == "0.01, 0.2, 0.5, 0.7"
+    asked(qtbot, panel, lambda: edit.setText("0.01, 0.2, 0.5"))
+    assert field.note() == "", "no longer that one"  # type: ignore[attr-defined]
+    asked(qtbot, panel, lambda: edit.setText("0.01, 0.2, 0.5, 0.7"))
+    learned(panel)
+    assert grid.currentText() == NAMES[0], "back where it belongs"
+    assert field.note() == "FD 1.25"  # type: ignore[attr-defined]
+
+
+def test_schedules_found_while_the_model_is_open_join_quietly(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    grid, before = find(panel, Choice, "grid"), panel.spec()
+    with qtbot.assertNotEmitted(panel.controls.changed):
+        panel.controls.set_schedules(LEARNED)
+    assert options(grid)[-3:] == NAMES
+    assert panel.spec() == before
+
+
+def test_a_learned_schedule_comes_back_from_a_settings_file(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    asked(qtbot, panel, lambda: learned(panel).setValue(Betas.of(LEARNED[2])))
+    state = panel.state()
+    assert all(isinstance(value, (bool, int, float, str)) for value in state.values())
+    other = TrajectoryPanel()
+    qtbot.addWidget(other)
+    other.restore({name: str(value) for name, value in state.items()})
+    assert other.spec() == panel.spec(), "also before the model is there"
+    assert learned(other).currentText() == NAMES[2]
+    other.restore(state)
+    assert find(other, Choice, "grid").currentText() == NAMES[2]
+    assert other.spec() == panel.spec()
 
 
 # What it shows

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from studio.core.checkpoints.header import NotACheckpoint, read_header
-from studio.core.checkpoints.native import load, write
+from studio.core.checkpoints.native import load, write, write_schedules, write_scores
 from studio.core.checkpoints.resume import load_resume
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.points import TwoMoons
+from studio.core.evaluation import fingerprint
 from studio.core.levels import Level
 from studio.core.networks.mlp import MLPSpec
 from studio.core.optimizers import AdamSpec
 from studio.core.runs import Run
+from studio.core.short_schedule import ShortSchedule
 from studio.core.trainer import Trainer
 
 
@@ -201,3 +205,67 @@ def test_a_damaged_continuation_is_refused(trainer: Trainer) -> None:
     resume.write_bytes(resume.read_bytes()[:-10])
     with pytest.raises(ValueError, match="cannot be continued from"):
         load_resume(resume, trainer.ema.average, trainer.learner.denoiser, trainer.learner.optimizers)
+
+
+def found(path: Path, steps: int, **other: Any) -> ShortSchedule:
+    """A schedule with digits that text can lose, found for the model at ``path``."""
+    betas = tuple((index + 1) / 3 / steps for index in range(steps))
+    return ShortSchedule(betas=betas, origin="learned", model=fingerprint(path), seed=steps, **other)
+
+
+def test_schedules_are_kept_shortest_first_and_nothing_else_changes(path: Path) -> None:
+    before, header, model = path.read_bytes(), read_header(path), fingerprint(path)
+    kept = [found(path, 8, scores={"FD": 0.1 + 0.2}, start=(0.3, 1 / 3), title="☾"), found(path, 4), found(path, 8)]
+    write_schedules(path, kept, model)
+    told = read_header(path)
+    assert told.schedules == (kept[1], kept[0], kept[2]), "every field, to the last digit; a sort that keeps order"
+    assert dataclasses.replace(told, schedules=()) == header
+    assert fingerprint(path) == model, "what was measured of the model stays its own"
+    assert weights(path.read_bytes()) == weights(before)
+    assert load(path, torch.device("cpu")).header == told
+    write_scores(path, {"FD": 1.0})
+    assert read_header(path).schedules == told.schedules
+    write_schedules(path, [], model)
+    assert read_header(path).schedules == ()
+    assert weights(path.read_bytes()) == weights(before)
+    assert [entry.name for entry in path.parent.iterdir() if entry.name.endswith(".part")] == []
+
+
+def weights(whole: bytes) -> bytes:
+    return whole[8 + struct.unpack("<Q", whole[:8])[0] :]
+
+
+def test_another_model_s_schedule_is_not_kept(path: Path) -> None:
+    model, before = fingerprint(path), path.read_bytes()
+    other = dataclasses.replace(found(path, 4), model="another")
+    with pytest.raises(ValueError, match=r"4 steps, learned was found for another model, so .* does not keep it"):
+        write_schedules(path, [found(path, 3), other], model)
+    assert path.read_bytes() == before
+    write_schedules(path, [dataclasses.replace(other, model="")], model)
+    assert len(read_header(path).schedules) == 1
+
+
+def test_a_header_without_schedules_is_an_older_one(path: Path) -> None:
+    table = json.loads(read_header(path).to_metadata()["studio"])
+    del table["schedules"]
+    write(path, load_file(path), {"studio": json.dumps(table)})
+    assert read_header(path).schedules == ()
+
+
+@pytest.mark.parametrize(
+    ("schedules", "said"),
+    [
+        (3, "does not describe itself as it should"),
+        ("betas", "a table with a list of betas"),
+        ([{"origin": "learned"}], "a table with a list of betas"),
+        ([{"betas": []}], "at least one beta"),
+        ([{"betas": [0.1, 1.0]}], r"beta[1] = 1.0 is not possible"),
+        ([{"betas": [0.1], "seed": "x"}], "seed = 'x' is not possible"),
+        ([{"betas": [0.1], "scores": {"FD": "low"}}], "FD = 'low' is no score"),
+    ],
+)
+def test_damaged_schedules_are_refused_with_the_file_s_name(path: Path, schedules: object, said: str) -> None:
+    rewritten(path, schedules=schedules)
+    message = refused(path)
+    assert message.startswith(path.name)
+    assert said in message

@@ -16,9 +16,9 @@ from studio.core.checkpoints.native import load, write, write_scores
 from studio.core.data.points import SwissRoll
 from studio.core.device import choose
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for, read_tables
-from studio.core.evaluator import Evaluator, _Store
+from studio.core.evaluator import Evaluator, _Store, with_settings
 from studio.core.features import judge, reference_for
-from studio.core.grids import LogSNR
+from studio.core.grids import Betas, Exact, LogSNR
 from studio.core.metrics.base import Score, measure
 from studio.core.report import Point, pivot, plot, points, quantities
 from studio.core.runs import Run
@@ -402,3 +402,32 @@ class TestIdentity:
         found = scores(run(small(knobs=EvaluationKnobs(count=200, batch=45)), tmp_path / "parts"))
         for ours, theirs in zip(found, whole, strict=True):
             assert ours["sliced_wasserstein"] == pytest.approx(theirs["sliced_wasserstein"], rel=1e-4)
+
+
+def test_a_list_of_betas_is_measured_at_its_own_number_of_steps(tmp_path: Path) -> None:
+    grids = (LogSNR(), Betas(betas="0.01, 0.3, 0.6, 0.8"), Exact(steps="900, 300"))
+    entrants = tuple(Entrant(model=ROLL, grid=grid) for grid in grids)
+    evaluation = small(entrants=entrants, knobs=EvaluationKnobs(count=100))
+    assert [(cell.entrant.grid, cell.steps) for cell in evaluation.cells() if cell.seed == 0] == [
+        (grids[2], 2),
+        (grids[0], 3),
+        (grids[1], 4),
+        (grids[0], 5),
+    ]
+    found = [row for row in rows(run(evaluation, tmp_path)) if row["seed"] == 0]
+    assert [(row["grid"], row["steps"], row["nfe"]) for row in found] == [
+        ("exact (steps 900, 300)", 2, 2),
+        ("log_snr", 3, 3),
+        ("betas (betas 0.01, 0.3, 0.6, 0.8)", 4, 4),
+        ("log_snr", 5, 5),
+    ]
+    assert Evaluation.from_dict(evaluation.to_dict(), locate) == evaluation
+
+
+def test_a_long_list_is_told_by_its_length() -> None:
+    assert with_settings("grid", Betas(betas=", ".join(["0.123456789"] * 12))) == "betas (12 numbers)"
+
+
+def test_a_list_that_is_not_possible_is_refused_before_anything_is_sampled() -> None:
+    with pytest.raises(ValueError, match=r"beta\[1\] = 2.0 is not possible"):
+        small(entrants=(Entrant(model=ROLL, grid=Betas(betas="0.1, 2")),)).cells()

@@ -13,14 +13,14 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from studio.app.controls import Banner, make_label
+from studio.app.panels.learned import told
 from studio.app.panels.trajectory_controls import CalmScrollArea
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.evaluation import sampler_title
-from studio.core.grids import Exact, Grid
+from studio.core.grids import Grid
 from studio.core.knobs import knobs_of
-from studio.core.sampling import SampleSpec
-from studio.session.compare import LaneSpec
+from studio.session.compare import LaneSpec, num_steps
 
 WIDTH = 280
 _MOST_WARNINGS = 6
@@ -206,20 +206,14 @@ def titles_of(lanes: tuple[LaneSpec, ...], headers: Mapping[Path, Header]) -> tu
     for lane in lanes:
         knobs = lane.spec.knobs
         parts = [headers[lane.path].title] if models and lane.path in headers else []
-        parts += [sampler_title(lane.spec.sampler, defaults=False), str(num_steps(lane.spec))]
-        parts += [grid_title(lane.spec.grid)] if grids else []
+        learned = told(lane.spec.grid, lane.spec.sampler, lane.path, headers)
+        parts += [sampler_title(lane.spec.sampler, defaults=False), learned or str(num_steps(lane.spec))]
+        parts += [grid_title(lane.spec.grid)] if grids and not learned else []
         parts += [f"w {knobs.guidance:g}"] if guidance else []
         parts += [f"class {knobs.label}"] if labels else []
         parts += ["clipped" if knobs.clip else "not clipped"] if clips else []
         found.append(" · ".join(parts))
     return tuple(found)
-
-
-def num_steps(spec: SampleSpec) -> int:
-    """How many steps a run takes: of a list typed by hand, as many as it names."""
-    if isinstance(spec.grid, Exact):
-        return len(set(spec.grid.steps.replace(",", " ").split()))
-    return spec.knobs.steps
 
 
 def left_aligned(button: QPushButton) -> QPushButton:

@@ -30,6 +30,7 @@ from studio.app.controls import Choice, ElidedLabel, Field, Panel, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_export import write_csv, write_png
 from studio.app.panels.compare_page import Lineup, Page, grid_title, pixels, section
+from studio.app.panels.learned import told
 from studio.app.panels.method_picker import parsed
 from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.words import duration
@@ -37,10 +38,10 @@ from studio.core import events, resources
 from studio.core.config import method_from_dict
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, sampler_title
 from studio.core.files import write_text
-from studio.core.grids import Exact
 from studio.core.knobs import Knobbed, knob, knobs_of
 from studio.core.metrics.base import Quantity, warning
 from studio.core.registry import methods
+from studio.session.compare import has_own_steps
 from studio.session.evaluate import EvaluateJob
 
 DEVIATION = Quantity(
@@ -236,18 +237,14 @@ class QualityPage(Page):
             raise ValueError("Choose a model in the library.")
         if not self.form.is_valid():
             raise ValueError("A number above is not possible as typed.")
-        entrants = tuple(
-            dict.fromkeys(found for lane in range(len(self.lineup.lanes)) if (found := self._entrant(lane)))
-        )
-        if not entrants:
-            raise ValueError("Every lane visits steps typed by hand, which no other number of steps can replace.")
+        entrants = tuple(dict.fromkeys(map(self._entrant, range(len(self.lineup.lanes)))))
         values = self.form.values()
         knobs = self.lineup.lanes[0].spec.knobs
         start = knobs.seed
         return Evaluation(
             title="Quality against work",
             entrants=entrants,
-            steps=read_steps(str(values["steps"])),
+            steps=read_steps(str(values["steps"])) if self._takes_steps() else (1,),  # which no entrant takes
             seeds=tuple(range(start, start + int(values["seeds"] or 1))),
             knobs=EvaluationKnobs(
                 count=int(values["count"] or 2),
@@ -258,17 +255,19 @@ class QualityPage(Page):
             ),
         )
 
+    def _takes_steps(self) -> bool:
+        """Whether any lane can be sampled in other numbers of steps than its own."""
+        return not all(has_own_steps(lane.spec.grid) for lane in self.lineup.lanes)
+
     def _reference_steps(self) -> int:
         """As many steps as every model's schedule has, up to the usual number."""
-        recipes = [self.lineup.header(lane).recipe for lane in range(len(self.lineup.lanes)) if self._entrant(lane)]
+        recipes = [self.lineup.header(lane).recipe for lane in range(len(self.lineup.lanes))]
         lengths = [method_from_dict("recipe", recipe).schedule.length for recipe in recipes]
         return min([_REFERENCE_STEPS, *lengths])
 
-    def _entrant(self, lane: int) -> Entrant | None:
-        """The lane's way of sampling at any number of steps; None where it has none."""
+    def _entrant(self, lane: int) -> Entrant:
+        """The lane's way of sampling, at any number of steps or at that of its own list."""
         path, spec = self.lineup.lanes[lane].path, self.lineup.lanes[lane].spec
-        if isinstance(spec.grid, Exact):
-            return None
         plain = not self.lineup.header(lane).class_names or spec.knobs.label.strip().lower() == "none"
         return Entrant(model=path, sampler=spec.sampler, grid=spec.grid, guidance=0.0 if plain else spec.knobs.guidance)
 
@@ -310,9 +309,7 @@ class QualityPage(Page):
         """Give every point the colour and the name of the first lane that samples in its way."""
         ways: dict[str, int] = {}
         for lane in range(len(self.lineup.lanes)):
-            entrant = self._entrant(lane)
-            if entrant is not None:
-                ways.setdefault(entrant.id, lane)
+            ways.setdefault(self._entrant(lane).id, lane)
         lanes = self.lineup.lanes
         models = len({lanes[lane].path for lane in ways.values()}) > 1
         grids = len({lanes[lane].spec.grid for lane in ways.values()}) > 1
@@ -323,9 +320,14 @@ class QualityPage(Page):
                 continue  # its lane was taken away; it comes back with it
             spec = lanes[point.order].spec
             words = [self.lineup.header(point.order).title] if models else []
-            words += [sampler_title(spec.sampler, defaults=False), *([grid_title(spec.grid)] if grids else [])]
+            words += [sampler_title(spec.sampler, defaults=False), *([self._levels_of(point.order)] if grids else [])]
             words += [f"w {spec.knobs.guidance:g}"] if guidance else []
             point.label = " · ".join(words)
+
+    def _levels_of(self, lane: int) -> str:
+        """Which levels a lane visits, in words."""
+        path, spec = self.lineup.lanes[lane].path, self.lineup.lanes[lane].spec
+        return told(spec.grid, spec.sampler, path, self.lineup.headers) or grid_title(spec.grid)
 
     def _shown(self) -> list[_Point]:
         """The points of the lanes, of one data set: scores by different references or networks do not compare."""
@@ -350,7 +352,7 @@ class QualityPage(Page):
                         xs=tuple(point.mean(against) for point in points),
                         ys=tuple(point.mean(name) for point in points),
                         errors=tuple(point.spread(name) for point in points),
-                        captions=tuple(f"{point.label} · {point.steps} steps" for point in points),
+                        captions=tuple(map(_caption, points)),
                     )
                 )
         return found
@@ -408,6 +410,7 @@ class QualityPage(Page):
         self.note.setText(self._notes())
         self.note.setVisible(bool(self.note.text()))
         self.form.setEnabled(not self.busy)
+        self.form.set_knob_enabled("steps", not self.lineup.lanes or self._takes_steps(), "every lane visits a list")
 
     def _basis(self) -> str:
         """What all points have in common, for the line under them."""
@@ -415,7 +418,9 @@ class QualityPage(Page):
             return ""
         knobs, entrants = self._measured.knobs, self._measured.entrants
         said = [f"{knobs.count:,} samples", f"class {knobs.label}"]
-        grids, weights = {entrant.grid.title for entrant in entrants}, {entrant.guidance for entrant in entrants}
+        headers = self.lineup.headers
+        grids = {told(each.grid, each.sampler, each.model, headers) or each.grid.title for each in entrants}
+        weights = {entrant.guidance for entrant in entrants}
         said += [f"levels {grids.pop()}"] if len(grids) == 1 else []
         said += [f"w {weights.pop():g}"] if len(weights) == 1 else []
         return " · " + " · ".join(said)
@@ -428,8 +433,8 @@ class QualityPage(Page):
     def _notes(self) -> str:
         lanes = self.lineup.lanes
         said = []
-        if any(isinstance(lane.spec.grid, Exact) for lane in lanes):
-            said.append("Lanes with steps typed by hand are left out.")
+        if any(has_own_steps(lane.spec.grid) for lane in lanes):
+            said.append("A lane that visits a list is one point: the list has its own number of steps.")
         if len({(lane.spec.knobs.label, lane.spec.knobs.clip) for lane in lanes}) > 1:
             said.append("Class and clipping are those of the first lane.")
         if len({self.lineup.header(lane).data_title for lane in range(len(lanes))}) > 1:
@@ -525,6 +530,12 @@ class QualityPage(Page):
 def folder() -> Path:
     """Where what is measured here is kept. Cells are known by their settings, so all requests share one folder."""
     return resources.user_folder() / "evaluations" / "compare"
+
+
+def _caption(point: _Point) -> str:
+    """A point in words: its way of sampling, and its steps unless these are named in it."""
+    steps = f"{point.steps} steps"
+    return point.label if steps in point.label else f"{point.label} · {steps}"
 
 
 def read_steps(text: str) -> tuple[int, ...]:

@@ -21,19 +21,20 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app import theme
-from studio.app.controls import Choice, Field, make_label
+from studio.app.controls import Choice, Field, LabeledSlider, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_page import left_aligned, section
+from studio.app.panels.learned import offers
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.widgets.score_plot import marker_icon
 from studio.core.checkpoints.header import Header
 from studio.core.config import method_from_dict, method_to_dict
-from studio.core.grids import Exact, LogSNR
+from studio.core.grids import LogSNR
 from studio.core.knobs import build, knobs_of, values_of
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
-from studio.session.compare import MOST_LANES, LaneSpec
+from studio.session.compare import MOST_LANES, LaneSpec, has_own_steps, num_steps
 
 MOST_IMAGES, NUM_IMAGES = 64, 24
 MOST_POINTS, NUM_POINTS = 5000, 1000
@@ -278,6 +279,7 @@ class LaneEditor(QWidget):
         with QSignalBlocker(self):
             self.title.setText(title)
             self.model.setValue(choice.model)
+            self._offer_schedules()
             self.sampler.set_value(choice.spec.sampler)
             self.grid.set_value(choice.spec.grid)
             knobs = choice.spec.knobs
@@ -312,6 +314,7 @@ class LaneEditor(QWidget):
         refusal = self._refusal()
         self.model_field.set_error(refusal)
         if not refusal:
+            self._offer_schedules()
             self._show_classes(str(self.label.value()))
         problem = "" if refusal else self._levels_problem()
         self.grid.set_error(problem)
@@ -341,6 +344,13 @@ class LaneEditor(QWidget):
             return str(error)
         return ""
 
+    def _offer_schedules(self) -> None:
+        mine = self._header()
+        others = [
+            option for header in self._headers.values() if header is not mine for option in offers(header.schedules)
+        ]
+        self.grid.offer_values(offers(mine.schedules), others)
+
     def _show_classes(self, label: str) -> None:
         names = self._header().class_names
         options: list[tuple[object, str]] = [("each", "any")]
@@ -353,7 +363,12 @@ class LaneEditor(QWidget):
     def _dim(self) -> None:
         header = self._header()
         knows, label = bool(header.class_names), self.label.value()
-        self.steps.set_knob_enabled("steps", self.grid.method() is not Exact, "follows from the typed list")
+        grid = self.grid.possible()
+        listed = grid is not None and has_own_steps(grid)
+        self.steps.set_knob_enabled("steps", not listed, "follows from the list")
+        slider = self.steps.field("steps").control
+        assert isinstance(slider, LabeledSlider)
+        slider.set_shown(num_steps(dataclasses.replace(self._choice.spec, grid=grid)) if listed else None)
         self.label_field.set_enabled(knows, "this model has no classes")
         self.more.set_knob_enabled(
             "guidance", knows and label != "none", "needs a class" if knows else "this model has no classes"

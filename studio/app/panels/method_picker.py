@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.app import theme
@@ -39,7 +39,8 @@ LABELS = {
 class MethodPicker(QWidget):
     """``changed`` follows every change; ``picked`` comes before it where another method was chosen.
 
-    Forms are made when their method is first chosen. Unless ``lone``, a list of one method is not shown.
+    Forms are made when their method is first chosen. Unless ``lone``, a list of one method is not shown. Methods that
+    come with their settings, by :meth:`offer_values`, stand in the same list and have no form.
     """
 
     changed = Signal()
@@ -51,6 +52,9 @@ class MethodPicker(QWidget):
         super().__init__()
         self._kind, self._lone = kind, lone
         self._classes: dict[str, Any] = dict(methods(kind))
+        self._names: Collection[str] = self._classes
+        self._offered: list[tuple[str, Any]] = []
+        self._elsewhere: dict[Any, str] = {}  # what is offered for other models, by its settings
         self._forms: dict[str, KnobForm] = {}
         self.choice = Choice()
         self.choice.setObjectName(kind)
@@ -60,7 +64,7 @@ class MethodPicker(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(spacing)
         self._column.addWidget(self._field)
-        self._list(self._classes)
+        self._list()
         if default is not None:
             self.choice.setValue(name_of(kind, default))
         self._show()
@@ -68,16 +72,36 @@ class MethodPicker(QWidget):
 
     def offer(self, names: Collection[str]) -> None:
         """List only these methods; the choice stays if it is among them."""
-        self._list(names)
+        self._names = names
+        self._list()
         self._show()
 
-    def _list(self, names: Collection[str]) -> None:
-        self.choice.set_options([(name, cls.title) for name, cls in self._classes.items() if name in names])
-        self._field.setVisible(self._lone or len(names) > 1)
+    def offer_values(self, named: Sequence[tuple[str, Any]], elsewhere: Sequence[tuple[str, Any]] = ()) -> None:
+        """List methods with their settings, under these labels, after the others; emits nothing.
+
+        The value stays as it is: one that equals what is offered becomes that, and one that was offered before, or is
+        so ``elsewhere``, stays as settings in the form of its method; the list then says that it is from another model.
+        """
+        self._elsewhere |= {value: label for label, value in (*elsewhere, *self._offered)}
+        if self._offered == list(named):
+            self._tell_origin()
+            return
+        value = self.possible()
+        self._offered = list(named)
+        with QSignalBlocker(self):
+            self._list()
+            if value is not None:
+                self.set_value(value)
+
+    def _list(self) -> None:
+        own = [(name, cls.title) for name, cls in self._classes.items() if name in self._names]
+        self.choice.set_options([*own, *((value, label) for label, value in self._offered)])
+        self._field.setVisible(self._lone or len(self._names) > 1)
 
     def name(self) -> str:
         """The name of the chosen method."""
-        return str(self.choice.value())
+        chosen = self.choice.value()
+        return chosen if isinstance(chosen, str) else name_of(self._kind, type(chosen))
 
     def method(self) -> Any:
         """The class of the chosen method."""
@@ -89,19 +113,29 @@ class MethodPicker(QWidget):
 
     def value(self) -> Any:
         """The method with its settings. Raises ValueError in plain words."""
-        return read_form(self.form(), self.method())
+        chosen = self.choice.value()
+        return read_form(self.form(), self.method()) if isinstance(chosen, str) else chosen
+
+    def possible(self) -> Any:
+        """The method with its settings; None while what is typed is not possible."""
+        try:
+            return self.value()
+        except ValueError:
+            return None
 
     def set_value(self, method: Any) -> None:
-        """Choose the class of ``method`` and take over its settings, without a signal."""
+        """Choose the class of ``method`` and take over its settings, or what is offered and equals it; no signal."""
+        offered = any(value == method for _, value in self._offered)
         self.choice.blockSignals(True)
-        self.choice.setValue(name_of(self._kind, type(method)))
+        self.choice.setValue(method if offered else name_of(self._kind, type(method)))
         self.choice.blockSignals(False)
+        if not offered:
+            self.form().set_values(values_of(method))
         self._show()
-        self.form().set_values(values_of(method))
 
     def set_error(self, message: str) -> None:
         """Say what is wrong, at the last knob of the method; "" takes it back."""
-        names = list(self.form().values())
+        names = list(self.form().values()) if isinstance(self.choice.value(), str) else []
         field = self.form().field(names[-1]) if names else self._field
         field.set_error(message)
         theme.restyle(field.control, bad=bool(message))
@@ -113,6 +147,10 @@ class MethodPicker(QWidget):
             for name, form in self._forms.items()
             for knob, value in form.values().items()
         }
+        chosen = self.choice.value()
+        if not isinstance(chosen, str):
+            # By its settings: whoever reads them may not be offered it.
+            knobs |= {f"{self._kind}.{self.name()}.{knob}": value for knob, value in values_of(chosen).items()}
         return {self._kind: self.name(), **knobs}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -123,11 +161,15 @@ class MethodPicker(QWidget):
                 if value is not None:
                     self._form(name).set_values({knob.name: value})
         self.choice.setValue(state.get(self._kind, self.name()))
+        value = self.possible()
+        if any(offered == value for _, offered in self._offered):
+            self.choice.setValue(value)
         self._show()
 
     def _form(self, name: str) -> KnobForm:
         if name not in self._forms:
             form = KnobForm(knobs_of(self._classes[name]), LABELS, self)
+            form.changed.connect(self._tell_origin)
             form.changed.connect(self.changed)
             form.validity_changed.connect(self.changed)
             self._column.addWidget(form)
@@ -140,9 +182,20 @@ class MethodPicker(QWidget):
         self.changed.emit()
 
     def _show(self) -> None:
-        shown = self.form()
+        shown = self.form() if isinstance(self.choice.value(), str) else None
         for form in self._forms.values():
             form.setVisible(form is shown and bool(form.values()))
+        self._tell_origin()
+
+    def _tell_origin(self) -> None:
+        """Say the end of an offered label, for which the list is too narrow, or that it is another model's."""
+        chosen = self.choice.value()
+        if isinstance(chosen, str):
+            label = self._elsewhere.get(self.possible(), "")
+            self._field.set_hint(f"{label}, from another model" if label else "")
+        else:
+            label = next(label for label, value in self._offered if value == chosen)
+            self._field.set_hint(label.partition(", ")[2])
 
 
 def read_form(form: KnobForm, cls: type) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,16 +30,19 @@ from PySide6.QtWidgets import (
 
 from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
+from studio.app.panels.learned import offers
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
 from studio.app.words import CLEAN_START, leftover
 from studio.core.checkpoints.header import Header
-from studio.core.grids import Exact, LogSNR
+from studio.core.grids import LogSNR
 from studio.core.knobs import Knob, knobs_of
 from studio.core.levels import Level
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
 from studio.core.schedules import NoiseSchedule
+from studio.core.short_schedule import ShortSchedule
+from studio.session.compare import has_own_steps
 from studio.session.jobs import Interpolation
 
 WIDTH = 280
@@ -219,6 +222,7 @@ class TrajectoryControls(QFrame):
             self._is_image = header.kind == "image"
             self._longest = max(schedule.length, 2)
             self._steps.setRange(1, self._longest)
+            self.set_schedules(header.schedules)
             before = self._label
             self._class.set_options(
                 [("each", "each in turn"), ("none", "none"), *((name, name) for name in header.class_names)]
@@ -228,6 +232,10 @@ class TrajectoryControls(QFrame):
             self._class.setValue(before)
             self.walk.clear()
         self._refresh(quiet=True)
+
+    def set_schedules(self, schedules: Sequence[ShortSchedule]) -> None:
+        """The short schedules that the model keeps by now, to choose from; the values stay."""
+        self.grid.offer_values(offers(schedules))
 
     def problem(self) -> str:
         """Why what is set cannot be sampled; "" if it can."""
@@ -435,9 +443,10 @@ class TrajectoryControls(QFrame):
         self.seed_button.setToolTip(unseeded or "Sample with another seed (N)")
 
     def _dim(self, levels: list[Level]) -> None:
-        typed = self.grid.method() is Exact
-        self._steps_field.set_enabled(not typed, "follows from the typed list")
-        self._steps.set_shown(len(levels) - 1 if typed and levels else None)
+        grid = self.grid.possible()
+        listed = grid is not None and has_own_steps(grid)
+        self._steps_field.set_enabled(not listed, "follows from the list")
+        self._steps.set_shown(len(levels) - 1 if listed and levels else None)
         walking = self.walk.between() is not None
         sampler = self.sampler.value()
         seeded = not (walking and isinstance(sampler, DDIM) and sampler.eta == 0.0)

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from studio.core.short_schedule import ShortSchedule
+
 FORMAT = 1
 _KEY = "studio"
 _MOST_HEADER = 64 << 20
@@ -36,7 +38,7 @@ class Header:
 
     ``facts`` has the data's shape, num_classes, mean and std; ``history`` is {"step": [...], "loss": [...]};
     ``scores`` maps what :func:`score_key` writes to a value; ``thumbnail`` is a PNG. A history with scores also has
-    "score_step" and one list a quantity, such as "fd".
+    "score_step" and one list a quantity, such as "fd". ``schedules`` are the short ones found for these weights.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Header:
     data_licence: str = ""
     created: str = ""
     thumbnail: bytes = b""
+    schedules: tuple[ShortSchedule, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -68,6 +71,7 @@ class Header:
         """The safetensors metadata that carries this description."""
         table = asdict(self)
         table["thumbnail"] = base64.b64encode(self.thumbnail).decode("ascii")
+        table["schedules"] = [schedule.to_dict() for schedule in self.schedules]
         return {_KEY: json.dumps({"format": FORMAT, **table}, allow_nan=False)}
 
 
@@ -177,6 +181,7 @@ def _parse(name: str, text: str) -> Header:
             )
         table["thumbnail"] = base64.b64decode(table["thumbnail"])
         table["class_names"] = tuple(table["class_names"])
+        table["schedules"] = tuple(map(ShortSchedule.from_dict, table.get("schedules", ())))
         table["facts"] = table["facts"] | {"shape": tuple(table["facts"]["shape"])}
         header = Header(**table)
         _check(header)

@@ -12,7 +12,7 @@ import math
 import re
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from studio.core.denoisers import Denoiser
 from studio.core.files import replacing
 from studio.core.networks.base import fresh_weights
 from studio.core.recipes.base import DataFacts, Recipe
+from studio.core.short_schedule import ShortSchedule
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,32 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
         if not math.isfinite(value):
             raise ValueError(f"{key} = {value} is no score to keep: it takes a finite number.")
     header = read_header(path)
-    kept = dataclasses.replace(header, scores={**header.scores, **{key: float(scores[key]) for key in scores}})
+    numbers = {key: float(value) for key, value in scores.items()}
+    _write_header(path, dataclasses.replace(header, scores={**header.scores, **numbers}))
+
+
+def write_schedules(path: Path, schedules: Sequence[ShortSchedule], model: str) -> None:
+    """Make ``schedules`` those that a checkpoint keeps, shortest first. ``model`` is its fingerprint.
+
+    Weights and the rest of the description stay as they are, and the file is replaced whole or not at all. Raises
+    ValueError for a schedule that was found for another model, NotACheckpoint and OSError as :func:`write_scores`.
+    """
+    for schedule in schedules:
+        if schedule.model not in ("", model):
+            raise ValueError(
+                f"The schedule {schedule.name} was found for another model, so {path.name} does not keep it. "
+                "It can be tried there all the same: export it, and import it as a schedule of no model."
+            )
+    header = read_header(path)
+    ordered = tuple(sorted(schedules, key=lambda schedule: schedule.steps))
+    _write_header(path, dataclasses.replace(header, schedules=ordered))
+
+
+def _write_header(path: Path, header: Header) -> None:
+    """Replace the description in a checkpoint; the weights are copied as they are."""
     with open(path, "rb") as source, replacing(path) as part, open(part, "wb") as target:
         table = json.loads(source.read(struct.unpack("<Q", source.read(8))[0]))
-        table["__metadata__"] |= kept.to_metadata()
+        table["__metadata__"] |= header.to_metadata()
         text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)  # the format wants its numbers aligned to eight bytes
         target.write(struct.pack("<Q", len(text)) + text)
