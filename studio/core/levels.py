@@ -97,3 +97,11 @@ def posterior(t: Level, s: Level) -> Posterior:
     assert var_ts >= -1e-12 * t.sigma**2, "levels must descend in noise"
     share = max(var_ts, 0.0) / t.sigma**2
     return Posterior(ratio * s.sigma**2 / t.sigma**2, s.alpha * share, share * s.sigma**2)
+
+
+def prior_mismatch(level: Level, mean: float, std: float) -> float:
+    """KL(q(x) || N(0, 1)) a dimension, in nats, of data N(mean, std**2) at a VP level: how well x is pure noise."""
+    alpha_bar = float(level.alpha) ** 2
+    excess = alpha_bar * (std**2 - 1.0)
+    # log1p: near the prior all terms cancel but for the last digits.
+    return 0.5 * (excess + alpha_bar * mean**2 - math.log1p(excess))

@@ -20,6 +20,8 @@ _PACKAGES = {
     "grid": "studio.core.grids",
     "optimizer": "studio.core.optimizers",
     "metric": "studio.core.metrics",
+    "judge": "studio.core.schedule_judges",
+    "schedule_network": "studio.core.networks.schedule_net",
 }
 _METHODS: dict[str, dict[str, type]] = {kind: {} for kind in _PACKAGES}
 _discovered: set[str] = set()

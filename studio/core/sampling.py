@@ -104,6 +104,23 @@ def levels_of(spec: SampleSpec, schedule: NoiseSchedule) -> list[Level]:
     return spec.grid.levels(schedule, spec.knobs.steps)
 
 
+def conditioned(
+    subject: Subject, knobs: SampleKnobs, indices: Sequence[int], device: torch.device
+) -> tuple[Denoiser, Tensor | None]:
+    """The denoiser, guided and clipped as ``knobs`` say, and the classes (B,) that it is asked for, or None.
+
+    Raises ValueError for an unknown class.
+    """
+    denoiser = subject.denoiser
+    found = labels_of(knobs.label, subject.class_names, indices)
+    cond = None if found is None else torch.tensor(found, device=device)
+    if cond is None and subject.class_names:
+        cond = torch.full((len(indices),), NO_CLASS, device=device)
+    elif cond is not None and knobs.guidance > 0.0:
+        denoiser = Guided(denoiser, knobs.guidance)
+    return Clipped(denoiser) if knobs.clip and subject.is_image else denoiser, cond
+
+
 def sample(
     subject: Subject,
     spec: SampleSpec,
@@ -118,15 +135,7 @@ def sample(
     """
     knobs = spec.knobs
     indices = range(knobs.count) if indices is None else indices
-    denoiser = subject.denoiser
-    found = labels_of(knobs.label, subject.class_names, indices)
-    cond = None if found is None else torch.tensor(found, device=device)
-    if cond is None and subject.class_names:
-        cond = torch.full((len(indices),), NO_CLASS, device=device)
-    elif cond is not None and knobs.guidance > 0.0:
-        denoiser = Guided(denoiser, knobs.guidance)
-    if knobs.clip and subject.is_image:
-        denoiser = Clipped(denoiser)
+    denoiser, cond = conditioned(subject, knobs, indices, device)
     noise = Noise(knobs.seed, indices, device)
     levels = levels_of(spec, subject.schedule)
     x = start(noise, subject.shape, levels[0]) if x_start is None else x_start.to(device)
