@@ -21,13 +21,17 @@ from PIL import Image
 from studio.cli import main
 from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
+from studio.core.checkpoints.native import write_schedules
 from studio.core.config import PARTS, RunKnobs, TrainConfig, load_toml
-from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for
+from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, fingerprint, metrics_for
 from studio.core.knobs import build, knobs_of
 from studio.core.presets import preset_for, presets
+from studio.core.recipes.bilateral import Bilateral
 from studio.core.registry import find, methods
 from studio.core.runs import Run
 from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.core.schedule_search import SearchKnobs
+from studio.core.short_schedule import ShortSchedule
 from studio.display import why_no_window
 from studio.session.control import Control
 from studio.session.evaluate import EvaluateJob
@@ -35,6 +39,10 @@ from studio.session.jobs import SampleJob, drive
 
 TINY = ["--preset", "swiss-roll", "--batch", "16", "--preview-every", "0", "--device", "cpu"]
 TINY += ["--network.width", "16", "--network.blocks", "1", "--data.num-points", "500"]
+
+SEARCH = ["--judge", "error", "--judge.count", "32", "--starts", "2", "--wanted", "3", "--retries", "0"]
+SEARCH += ["--descent", "1", "--most", "8", "--device", "cpu", "--training.steps", "4", "--training.batch", "8"]
+SEARCH += ["--network.width", "8", "--network.blocks", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +334,129 @@ class TestInspect:
         assert table["network"] == {"name": "mlp", "width": 16, "blocks": 1}
 
 
+class TestSchedule:
+    @pytest.fixture
+    def model(self, run: Run, tmp_path: Path) -> Path:
+        """A copy of the trained model that a test may change."""
+        return Path(shutil.copy(run.model, tmp_path / "roll.safetensors"))
+
+    @pytest.fixture
+    def kept(self, model: Path) -> Path:
+        """One with a few schedules."""
+        found = [
+            ShortSchedule(betas=(0.02, 0.3, 0.6), origin="learned", sampler={"name": "ancestral"}, start=(0.5, 0.6)),
+            ShortSchedule(betas=(0.03, 0.2, 0.5), origin="refined", sampler={"name": "ddim"}, scores={"FD": 2.5}),
+            ShortSchedule(betas=(0.1, 0.2), origin="drawn", title="mine"),
+        ]
+        write_schedules(model, found, fingerprint(model))
+        return model
+
+    def test_what_is_found_is_kept_and_told(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["schedule", str(model), *SEARCH]) == 0
+        found = read_header(model).schedules
+        assert {(3, "ancestral"), (3, "ddim")} <= {(each.steps, each.sampler["name"]) for each in found}
+        out = capsys.readouterr().out
+        assert out.startswith("Swiss roll: schedules of up to 8 steps, judged by Denoising error")
+        assert f"kept in {model}" in out
+        table = out[out.index("steps  sampler") :].splitlines()
+        assert len(table) == 1 + len(found)
+        assert table[1].split()[:4] == ["3", "Ancestral", "Denoising", "error"]
+
+    def test_a_copy_takes_them_instead(self, model: Path, tmp_path: Path) -> None:
+        content, out = model.read_bytes(), tmp_path / "fast.safetensors"
+        assert main(["schedule", str(model), *SEARCH, "--out", str(out)]) == 0
+        assert model.read_bytes() == content
+        assert read_header(out).schedules
+        assert fingerprint(out) == fingerprint(model)
+
+    def test_a_copy_that_nothing_was_found_for_is_not_left(
+        self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "fast.safetensors"
+        assert main(["schedule", str(model), *SEARCH, "--most", "1", "--wanted", "1", "--out", str(out)]) == 0
+        assert "No start gave a schedule of at most 1 steps" in capsys.readouterr().out
+        assert not out.exists()
+
+    def test_list(self, kept: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["schedule", str(kept), "--list"]) == 0
+        head, two, one, other = capsys.readouterr().out.splitlines()
+        assert head.split() == ["steps", "sampler", "score", "N_min", "origin", "betas,", "from", "the", "cleanest"]
+        assert two.split() == ["2", "drawn", "0.1", "0.2"]
+        assert one.split() == ["3", "Ancestral", "1.5", "learned", "0.02", "0.3", "0.6"]
+        assert other.split() == ["3", "DDIM", "FD", "2.5", "refined", "0.03", "0.2", "0.5"]
+        assert main(["schedule", str(run.folder), "--list"]) == 0
+        assert "keeps no schedules" in capsys.readouterr().out
+
+    def test_export_and_import_lose_nothing(
+        self, kept: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        files = [tmp_path / name for name in ("a.csv", "b.json", "scheduler")]
+        for file in files:
+            assert main(["schedule", str(kept), "--export", str(file), "--steps", "3", "--sampler", "ancestral"]) == 0
+        assert "DDPMPipeline" in capsys.readouterr().out
+        assert json.loads((files[2] / "scheduler_config.json").read_text())["trained_betas"] == [0.02, 0.3, 0.6]
+        other = Path(shutil.copy(run.model, tmp_path / "other.safetensors"))
+        assert main(["schedule", str(other), "--import", *map(str, files)]) == 0
+        assert "2 imported, 1 there already" in capsys.readouterr().out  # a list of betas, and one with its sampler
+        assert {each.betas for each in read_header(other).schedules} == {(0.02, 0.3, 0.6)}
+        assert main(["schedule", str(other), "--import", str(files[1])]) == 0
+        assert "0 imported, 1 there already" in capsys.readouterr().out
+        assert len(read_header(other).schedules) == 2
+
+    def test_of_several_the_judged_one_is_exported(self, kept: Path, tmp_path: Path) -> None:
+        assert main(["schedule", str(kept), "--export", str(tmp_path / "a.json"), "--steps", "3"]) == 0
+        assert json.loads((tmp_path / "a.json").read_text())["schedules"][0]["betas"] == [0.03, 0.2, 0.5]
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--list --export a.csv --steps 3", "--list and --export are done one at a time"),
+            ("--list --starts 3", "--list searches nothing; leave out the settings of the search"),
+            ("--list --out copy.safetensors", "--out has no effect with --list"),
+            ("--export a.csv", "--export needs --steps"),
+            ("--steps 8", "--steps says which schedule --export writes and has no effect here; --wanted"),
+            ("--judge taste", "taste"),
+            ("--judge error --judge.projections 3", "unrecognized arguments"),
+            ("--most 0", "from 1 to 1,000"),
+        ],
+    )
+    def test_wrong_words(self, words: str, said: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert usage(["schedule", str(model), *words.split()]) == 2
+        assert said in errors(capsys)
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--export a.csv --steps 7", "keeps no schedule of 7 steps; it keeps 2, 3"),
+            ("--export a.csv --steps 2 --sampler ddim", "keeps no schedule of 2 steps for ddim"),
+            ("--export a.png --steps 3", "a.png is not possible: it ends in .csv or .json"),
+            ("--import gone.csv", "gone.csv"),
+            ("--out copy.pt", "must end in .safetensors"),
+            ("--out roll.safetensors", "is there already"),
+            ("--wanted 20", "wanted = '20' is not possible: type whole numbers from 1 to 16"),
+        ],
+    )
+    def test_what_cannot_be_done(
+        self, words: str, said: str, kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(kept.parent)
+        content, there = kept.read_bytes(), {path.name for path in kept.parent.iterdir()}
+        assert main(["schedule", kept.name, *words.split()]) == 1
+        assert said in errors(capsys)
+        assert kept.read_bytes() == content
+        assert {path.name for path in kept.parent.iterdir()} == there
+
+    def test_help_lists_every_knob(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for judge, cls in methods("judge").items():
+            for network, spec in methods("schedule_network").items():
+                assert usage(["schedule", "--judge", judge, "--network", network, "--help"]) == 0
+                text = capsys.readouterr().out
+                parts = {"": SearchKnobs, "judge.": cls, "network.": spec, "training.": Bilateral}
+                for prefix, owner in parts.items():
+                    for knob in knobs_of(owner):
+                        assert f"--{prefix}{knob.name.replace('_', '-')} " in text
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -486,7 +617,7 @@ class TestWindowless:
         text = errors(capsys)
         # Where Qt's libraries are missing as well, that is what is said.
         assert said in text or "a library for the window is missing" in text
-        for command in ("train", "sample", "inspect"):
+        for command in ("train", "sample", "schedule", "evaluate", "inspect"):
             assert command in text
 
     @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs an X server")
@@ -565,6 +696,21 @@ sys.exit(main())
         assert read_header(run.model).step > 0
         assert run.resume.is_file()
         assert not list(run.folder.rglob("*.part"))
+
+    def test_ctrl_c_keeps_the_schedules_found_so_far(self, run: Run, tmp_path: Path) -> None:
+        model = shutil.copy(run.model, tmp_path / "roll.safetensors")
+        words = [*SEARCH, "--retries", "1000", "--descent", "100", "--wanted", "3, 4, 5, 6, 7, 8"]
+        started = self.start("schedule", str(model), *words)
+        cache = Path(os.environ["DENOISING_STUDIO_HOME"]) / "cache" / "schedule_nets"
+        deadline = time.monotonic() + 60
+        while not list(cache.glob("*.safetensors")) and started.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        out, err = self.interrupt(started)
+        assert started.returncode == 0, err
+        assert "Traceback" not in err
+        assert "what was found is kept" in out
+        assert read_header(model).schedules
 
     def test_ctrl_c_ends_a_sampling_at_once(self, run: Run, tmp_path: Path) -> None:
         out = tmp_path / "roll.npz"

@@ -1,8 +1,10 @@
-"""The command line: the window by default, and ``train``, ``sample``, ``evaluate``, ``inspect`` without one.
+"""The command line: the window by default, and ``train``, ``sample``, ``schedule``, ``evaluate``, ``inspect``
+without one.
 
     denoising-studio [CHECKPOINT or RUN ...]
     denoising-studio train --preset digits --steps 3000
     denoising-studio sample MODEL --sampler ddim --steps 10 --out digits.png
+    denoising-studio schedule MODEL --judge fd --wanted 8,12
     denoising-studio evaluate MODEL --samplers ddim,ancestral --steps 10,20,50 --out results
     denoising-studio inspect MODEL
 
@@ -20,7 +22,7 @@ from pathlib import Path
 import studio
 from studio.cli.notes import complain
 
-_HEADLESS = "Without a window, use denoising-studio train, sample, evaluate or inspect; each has --help."
+_HEADLESS = "Without a window, use denoising-studio train, sample, schedule, evaluate or inspect; each has --help."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +45,10 @@ def _run(words: list[str]) -> int:
                 from studio.cli import sample
 
                 return sample.main(rest)
+            case ["schedule", *rest]:
+                from studio.cli import schedule
+
+                return schedule.main(rest)
             case ["evaluate", *rest]:
                 from studio.cli import evaluate
 

@@ -13,7 +13,10 @@ from studio.core.knobs import Knob, Knobbed, Value, knobs_of, values_of
 from studio.core.registry import find, methods, name_of, register
 from studio.core.samplers.ddim import DDIM
 
-KINDS = ("sampler", "recipe", "network", "dataset", "schedule", "grid", "optimizer")
+KINDS = (
+    *("sampler", "recipe", "network", "dataset", "schedule", "grid", "optimizer"),
+    *("schedule_network", "judge"),
+)
 METHODS = {f"{kind} {name}": (kind, name, cls) for kind in KINDS for name, cls in methods(kind).items()}
 
 every_method = pytest.mark.parametrize(("kind", "name", "cls"), METHODS.values(), ids=METHODS)

@@ -1,0 +1,230 @@
+"""Short schedules as jobs: train a schedule network, watch it emit a schedule, search for good ones, keep some.
+
+A search needs a trained schedule network. Where none is in the cache it is trained first, with the same messages as on
+its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.core import events
+from studio.core.checkpoints.header import read_header
+from studio.core.checkpoints.native import Model, write_schedules
+from studio.core.config import method_from_dict, method_to_dict
+from studio.core.data.base import Dataset
+from studio.core.device import choose
+from studio.core.evaluation import fingerprint
+from studio.core.files import explain
+from studio.core.networks.schedule_net import CNNSpec, ScheduleNetwork, ScheduleNetworkSpec
+from studio.core.noise import Noise
+from studio.core.recipes.bilateral import Bilateral, Emission, emit
+from studio.core.samplers.ancestral import Ancestral
+from studio.core.samplers.ddim import DDIM
+from studio.core.sampling import SampleKnobs, conditioned, subject_of, to_uint8
+from studio.core.schedule_judges import Judge
+from studio.core.schedule_search import Search, SearchKnobs
+from studio.core.schedule_training import ScheduleTrainer, trained
+from studio.core.short_schedule import ShortSchedule, fewest_steps
+from studio.session.control import Control
+from studio.session.jobs import Job, load_model, to_array
+
+
+@dataclass(frozen=True)
+class ScheduleNetJob:
+    """Train a schedule network for the checkpoint at ``path``, live, and keep it in the cache."""
+
+    path: Path
+    network: ScheduleNetworkSpec = field(default_factory=CNNSpec)
+    bilateral: Bilateral = field(default_factory=Bilateral)
+    device: str = "auto"
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        yield events.Status(text="Opening the model")
+        model, dataset = _opened(self.path, self.device)
+        yield from _trainer(self, model, dataset).run(control)
+
+
+@dataclass(frozen=True)
+class EmitJob:
+    """Emit one schedule from ``start`` = (alpha_N, beta_N), a step at a time; at last tells it whole, not judged.
+
+    ``knobs`` say how the model is sampled on the way: class, guidance and clipping.
+    """
+
+    path: Path
+    network: ScheduleNetworkSpec = field(default_factory=CNNSpec)
+    bilateral: Bilateral = field(default_factory=Bilateral)
+    emission: Emission = field(default_factory=Emission)
+    start: tuple[float, float] = (0.5, 0.3)
+    seed: int = 0
+    knobs: SampleKnobs = field(default_factory=SampleKnobs)
+    device: str = "auto"
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        yield events.Status(text="Opening the model")
+        model, dataset = _opened(self.path, self.device)
+        mark, network = fingerprint(self.path), (yield from _network(self, model, dataset, control))
+        if network is None:
+            return
+        device, images = choose(self.device), self.emission.images  # type: ignore[arg-type]
+        subject = subject_of(model)
+        denoiser, cond = conditioned(subject, self.knobs, range(images), device)
+        noise, betas = Noise(self.seed, range(images), device), []
+        for step in emit(network, denoiser, self.emission, self.start, shape=subject.shape, cond=cond, noise=noise):
+            betas.append(step.beta)
+            yield events.Emitted(
+                index=step.index,
+                alpha=step.level.alpha,
+                beta=step.beta,
+                ratio=step.ratio,
+                images=events.freeze(to_uint8(step.x0).cpu().numpy()) if subject.is_image else to_array(step.x0),
+                done=step.done,
+                reason=step.reason,
+            )
+            if control.stopping:
+                return
+            if control.paused:
+                yield events.Paused(paused=True)
+                control.wait()
+                yield events.Paused(paused=control.paused)
+        sampler = Ancestral() if self.emission.eta == 1.0 else DDIM(eta=self.emission.eta)
+        schedule = ShortSchedule(
+            betas=tuple(reversed(betas)),
+            origin="learned",
+            sampler=method_to_dict("sampler", sampler),
+            start=self.start,
+            seed=self.seed,
+            model=mark,
+        )
+        yield events.ScheduleFound(
+            schedule=schedule, score=None, judge="", bound=fewest_steps(*self.start), reason=step.reason
+        )
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """Search for the short schedules of the checkpoint at ``path``.
+
+    With ``keep``, the best of each number of steps and sampler are written into the checkpoint at the end, also of a
+    search that was stopped or failed on the way. Where they cannot be, that is a warning: they were all told.
+    """
+
+    path: Path
+    judge: Judge
+    knobs: SearchKnobs = field(default_factory=SearchKnobs)
+    network: ScheduleNetworkSpec = field(default_factory=CNNSpec)
+    bilateral: Bilateral = field(default_factory=Bilateral)
+    keep: bool = True
+    device: str = "auto"
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        _ = self.knobs.wanted_steps  # refused here, not after the schedule network was trained
+        yield events.Status(text="Opening the model")
+        model, dataset = _opened(self.path, self.device)
+        mark, network = fingerprint(self.path), (yield from _network(self, model, dataset, control))
+        if network is None:
+            return
+        device = choose(self.device)  # type: ignore[arg-type]
+        search = Search(subject_of(model), dataset, network, self.knobs, self.judge, device, mark)
+        try:
+            yield from search.run(control)
+        except Exception:
+            yield from self._keep(search)
+            raise
+        yield from self._keep(search)
+
+    def _keep(self, search: Search) -> Iterator[events.Event]:
+        found = [search.best[key] for key in sorted(search.best)]
+        if not found or not self.keep:
+            return
+        try:
+            write_schedules(self.path, merged(read_header(self.path).schedules, found), fingerprint(self.path))
+        except (OSError, ValueError) as error:
+            reason = explain(error, self.path) if isinstance(error, OSError) else str(error)
+            yield events.Warned(
+                summary=f"The schedules that were found are not kept in the model: {reason} "
+                "Export them, or search in a copy of the model where you may write."
+            )
+        else:
+            yield events.Saved(path=str(self.path))
+
+
+@dataclass(frozen=True)
+class KeepJob:
+    """Make ``schedules`` those that the checkpoint at ``path`` keeps.
+
+    Fails in plain words for one of another model and where the file cannot be written.
+    """
+
+    path: Path
+    schedules: tuple[ShortSchedule, ...]
+
+    def __call__(self, control: Control) -> Iterator[events.Event | None]:
+        write_schedules(self.path, self.schedules, fingerprint(self.path))
+        yield events.Saved(path=str(self.path))
+
+
+def job_of(request: Any) -> Job:
+    """The job that a page of the window asks for by a dataclass whose fields are those of the job."""
+    values = {item.name: getattr(request, item.name) for item in dataclasses.fields(request)}
+    kind: type = SearchJob if "judge" in values else EmitJob if "emission" in values else ScheduleNetJob
+    return kind(**values)
+
+
+def merged(kept: Iterable[ShortSchedule], found: Iterable[ShortSchedule]) -> list[ShortSchedule]:
+    """What a checkpoint keeps after a search.
+
+    Of two with as many steps and the same sampler that were judged by the same measure, the better stays; what a person
+    drew or imported stays always. The same betas found again only gain scores.
+    """
+    result = list(kept)
+    for new in found:
+        rivals = [old for old in result if _compete(old, new)]
+        same = next((old for old in rivals if old.betas == new.betas), None)
+        if same is not None:
+            result[result.index(same)] = dataclasses.replace(same, scores={**same.scores, **new.scores})
+            continue
+        judged = [old for old in rivals if old.scores.keys() & new.scores.keys()]
+        if all(_is_better(new, old) for old in judged):
+            result = [old for old in result if old not in judged] + [new]
+    return result
+
+
+def _compete(old: ShortSchedule, new: ShortSchedule) -> bool:
+    by_search = old.origin in ("learned", "refined")
+    return by_search and old.steps == new.steps and dict(old.sampler) == dict(new.sampler)
+
+
+def _is_better(new: ShortSchedule, old: ShortSchedule) -> bool:
+    """By the measures that both have."""
+    shared = [key for key in new.scores if key in old.scores]
+    return [new.scores[key] for key in shared] < [old.scores[key] for key in shared]
+
+
+def _opened(path: Path, device: str) -> tuple[Model, Dataset]:
+    """A checkpoint and the data that it was trained on. Raises ValueError in plain words where one is not there."""
+    model = load_model(path, choose(device))  # type: ignore[arg-type]
+    return model, method_from_dict("dataset", model.header.data).load()
+
+
+def _trainer(job: ScheduleNetJob | EmitJob | SearchJob, model: Model, dataset: Dataset) -> ScheduleTrainer:
+    return ScheduleTrainer(model, dataset, job.network, job.bilateral, choose(job.device))  # type: ignore[arg-type]
+
+
+def _network(
+    job: EmitJob | SearchJob, model: Model, dataset: Dataset, control: Control
+) -> Generator[events.Event | None, None, ScheduleNetwork | None]:
+    """The trained schedule network, from the cache or trained now; None where that was stopped."""
+    device = choose(job.device)  # type: ignore[arg-type]
+    known = trained(model, dataset, job.network, job.bilateral, device)
+    if known is not None:
+        return known
+    yield events.Status(text="Training the schedule network")
+    trainer = _trainer(job, model, dataset)
+    yield from trainer.run(control)
+    return None if control.stopping else trainer.network
