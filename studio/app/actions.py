@@ -37,6 +37,9 @@ _IN_PANELS = (
     ("One denoising step back, forward", "Left, Right"),
     ("First, last denoising step", "Home, End"),
     ("Play or pause the denoising", "Space"),
+    ("Undo, redo a change of a schedule", "Ctrl+Z, Ctrl+Shift+Z"),
+    ("Select, move a point of a schedule", "Left, Right, Up, Down"),
+    ("Add, remove a point of a schedule", "Insert, Delete"),
 )
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from studio.core.checkpoints.header import Header
     from studio.core.config import TrainConfig
     from studio.core.schedules import DiscreteSchedule
+    from studio.core.short_schedule import ShortSchedule
 
     _RunRead = tuple[str, Run, TrainConfig, list[events.Event]]
 
@@ -489,11 +490,40 @@ class MainWindow(QMainWindow):
         self.stack.addWidget(panel)
         self.trajectory.spec_changed.connect(panel.set_spec)
         panel.spec_changed.connect(self.trajectory.set_spec)
+        self._connect_schedule(panel)
+        kept = self._settings.value("schedule")
+        panel.restore(kept if isinstance(kept, dict) else {})
+        panel.set_spec(self.trajectory.spec())
         if self._model is not None:
             panel.set_model(*self._model)
-        panel.set_spec(self.trajectory.spec())
         self._nav["Schedule"].setEnabled(True)
         QTimer.singleShot(0, self._build_compare)
+
+    def _connect_schedule(self, panel: SchedulePanel) -> None:
+        """Give the workspace a lane for its samples, one for each page, and one for what it writes."""
+        from studio.app.worker import Lane
+
+        for name in ("live", "network", "search", "keep"):
+            self._lanes[f"schedule {name}"] = Lane(self)
+        live = self._lanes["schedule live"]
+        panel.live.sample_requested.connect(live.submit)
+        panel.live.stop_requested.connect(live.stop)
+        live.received.connect(panel.live.receive)
+        live.busy_changed.connect(panel.live.set_busy)
+        for name, page in (("Network", panel.learn), ("Search", panel.search)):
+            lane = self._lanes[f"schedule {name.lower()}"]
+            page.start_requested.connect(functools.partial(self._start_schedule_job, lane))
+            page.stop_requested.connect(lane.stop)
+            page.pause_requested.connect(functools.partial(self._pause, lane))
+            lane.received.connect(functools.partial(panel.receive_for, name))
+            lane.received.connect(functools.partial(self._schedule_said, name))
+            lane.busy_changed.connect(functools.partial(panel.set_busy, name))
+        network = self._lanes["schedule network"]
+        panel.learn.watch_requested.connect(functools.partial(self._start_schedule_job, network))
+        panel.keep_requested.connect(self._keep_schedules)
+        self._lanes["schedule keep"].received.connect(self._kept_schedules)
+        panel.use_requested.connect(functools.partial(self.show_workspace, "Trajectory"))
+        panel.errand_requested.connect(lambda work, then: self._errand(work, then, panel.show_problem))
 
     def _build_compare(self) -> None:
         if self._closed:
@@ -558,9 +588,9 @@ class MainWindow(QMainWindow):
 
     def _points_loaded(self, event: events.Event) -> None:
         if isinstance(event, events.DataPreview) and event.images.ndim == 2 and self.trajectory is not None:
-            self.trajectory.set_data_points(event.images)
-            if self.compare is not None:
-                self.compare.set_data_points(event.images)
+            for panel in (self.trajectory, self.schedule, self.compare):
+                if panel is not None:
+                    panel.set_data_points(event.images)
         elif isinstance(event, events.Failed):
             self.banner.show_error(event.summary, event.details)
 
@@ -681,6 +711,61 @@ class MainWindow(QMainWindow):
                     f"the same {same} for this seed at any batch size"
                 )
 
+    # Schedules
+
+    def _start_schedule_job(self, lane: Lane, request: Any) -> None:
+        from studio.session.schedule import job_of
+
+        lane.submit(job_of(request))
+
+    def _pause(self, lane: Lane, paused: bool) -> None:
+        if lane.control is not None:
+            (lane.control.pause if paused else lane.control.resume)()
+
+    def _schedule_said(self, name: str, event: events.Event) -> None:
+        """Tell in the status bar how far a schedule network or a search is, whichever workspace is in front."""
+        match event:
+            case events.Progress():
+                done = event.step / max(event.total, 1)
+                self.status.setText(f"Schedule network · {done:.0%} · {duration(event.eta_seconds)} left")
+            case events.SearchProgress():
+                left = f" · {duration(event.eta_seconds)} left" if event.eta_seconds > 0 else ""
+                self.status.setText(f"Search · {event.text}{left}")
+            case events.Saved():
+                self._look_again(event.path)
+            case events.Finished():
+                self.status.setText(f"{'Schedule network' if name == 'Network' else 'Search'} · {event.outcome}")
+
+    def _keep_schedules(self, schedules: list[ShortSchedule]) -> None:
+        from studio.session.schedule import KeepJob
+
+        if self._model is not None:
+            self._lanes["schedule keep"].submit(KeepJob(Path(self._model[0]), tuple(schedules)))
+
+    def _kept_schedules(self, event: events.Event) -> None:
+        assert self.schedule is not None
+        match event:
+            case events.Saved():
+                self._look_again(event.path)
+            case events.Failed():
+                self.schedule.show_problem(event.summary, event.details)
+
+    def _look_again(self, path: str) -> None:
+        """Read again what a model's file says of itself; what the person has set stays as it is."""
+        known = self._found.get(path)
+        if known is not None:
+            self._errand(lambda: [_look(Path(path), known.section)], self._looked_again)
+
+    def _looked_again(self, found: list[catalog.Found]) -> None:
+        self._show_found(found)
+        path, header = str(found[0].path), found[0].header
+        if header is None or self._model is None or path != self._model[0]:
+            return
+        self._model = (path, header, self._model[2])
+        for panel in (self.trajectory, self.schedule):
+            if panel is not None:
+                panel.look_again(path, header)
+
     def _show_failure(self, event: events.Event) -> None:
         if isinstance(event, events.Failed):
             self.banner.show_error(event.summary, event.details)
@@ -761,6 +846,8 @@ class MainWindow(QMainWindow):
         self._settings.setValue("workspace", self.workspace())
         if self.trajectory is not None:
             self._settings.setValue("trajectory", self.trajectory.state())
+        if self.schedule is not None:
+            self._settings.setValue("schedule", self.schedule.state())
         if self.compare is not None:
             self._settings.setValue("compare", self.compare.state())
         if self.train is not None:
@@ -817,7 +904,18 @@ def _load_engine() -> str:
     from studio.core import device
     from studio.core.registry import methods
 
-    for kind in ("sampler", "grid", "recipe", "network", "dataset", "optimizer", "schedule", "metric"):
+    for kind in (
+        "sampler",
+        "grid",
+        "recipe",
+        "network",
+        "dataset",
+        "optimizer",
+        "schedule",
+        "metric",
+        "judge",
+        "schedule_network",
+    ):
         methods(kind)
     return device.describe(device.choose())
 

@@ -172,8 +172,8 @@ class Search:
     """One search for a model's short schedules, with a trained schedule network.
 
     ``best`` has the best schedule so far of each number of steps with each sampler (its name in
-    :attr:`SearchKnobs.samplers`), also where the search was stopped. ``fingerprint`` is the model's, which the schedules
-    carry. Raises ValueError in plain words where the settings do not fit each other or the model.
+    :attr:`SearchKnobs.samplers`), also where the search was stopped. ``fingerprint`` is the model's, which the
+    schedules carry. Raises ValueError in plain words where the settings do not fit each other or the model.
     """
 
     def __init__(

@@ -8,10 +8,12 @@ import gc
 import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,12 +42,14 @@ from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.points import SwissRoll
+from studio.core.grids import Betas
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
 from studio.core.recipes.denoising import DenoisingLearner
 from studio.core.runs import Run
 from studio.core.schedules import Linear
+from studio.core.short_schedule import ShortSchedule
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive
@@ -946,6 +950,144 @@ CELL: dict[str, float | int | str | None] = {
 }
 
 
+class TestSchedules:
+    """The lanes of the schedule workspace, and what its files change elsewhere."""
+
+    @pytest.fixture
+    def window(self, qtbot: QtBot, open_window: Open, models: Path, tmp_path: Path) -> MainWindow:
+        """A window that shows the schedule workspace of a model whose file may be written."""
+        shutil.copy(models / "digits.safetensors", tmp_path / "mine.safetensors")
+        window = open_window(tmp_path / "mine.safetensors")
+        window.show_workspace("Schedule")
+        qtbot.waitUntil(lambda: not busy(window), timeout=LONG)
+        return window
+
+    def test_a_kept_schedule_is_offered_everywhere_and_nothing_else_changes(
+        self, qtbot: QtBot, window: MainWindow, tmp_path: Path
+    ) -> None:
+        panel, trajectory = window.schedule, window.trajectory
+        assert panel is not None
+        assert trajectory is not None
+        assert len(panel.live.images) == 20
+        before = trajectory.spec()
+        drawn = ShortSchedule(betas=(0.01, 0.2, 0.6), origin="drawn")
+        panel.show_schedule(drawn)
+        click(window, "Keep")
+        qtbot.waitUntil(lambda: bool(panel.shelf.kept) and not window._errands, timeout=LONG)
+        kept = read_header(tmp_path / "mine.safetensors").schedules
+        assert [schedule.betas for schedule in kept] == [drawn.betas]
+        assert panel.remove_button.isVisible()
+        assert trajectory.spec() == before
+        grids = [trajectory.controls.grid.choice.itemText(i) for i in range(trajectory.controls.grid.choice.count())]
+        assert "drawn · 3 steps" in grids
+        qtbot.waitUntil(lambda: not busy(window), timeout=LONG)
+        click(window, "Use in Trajectory")
+        assert window.workspace() == "Trajectory"
+        assert trajectory.spec().grid == Betas.of(drawn)
+        assert trajectory.spec().knobs == before.knobs
+        qtbot.waitUntil(lambda: not busy(window), timeout=LONG)
+        window.show_workspace("Schedule")
+        click(window, "Remove")
+        qtbot.waitUntil(lambda: not panel.shelf.kept and not window._errands, timeout=LONG)
+        assert panel.current() is not None, "it is still in sight"
+        assert trajectory.spec().grid == Betas.of(drawn)
+
+    def test_a_file_that_cannot_be_written_is_told(
+        self, qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        panel = window.schedule
+        assert panel is not None
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "no space", str(tmp_path / "mine.safetensors"))
+
+        monkeypatch.setattr("studio.session.schedule.write_schedules", refuse)
+        panel.show_schedule(ShortSchedule(betas=(0.01, 0.2), origin="drawn"))
+        click(window, "Keep")
+        qtbot.waitUntil(panel.banner.isVisible, timeout=LONG)
+        assert "The disk is full" in panel.banner.text()
+
+    def test_files_are_read_in_a_thread(self, qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+        panel = window.schedule
+        assert panel is not None
+        (tmp_path / "short.csv").write_text("beta\n0.1\n0.5\n")
+        panel.import_files([tmp_path / "short.csv"])
+        qtbot.waitUntil(lambda: panel.current() is not None, timeout=LONG)
+        panel.import_files([tmp_path / "none.csv"])
+        qtbot.waitUntil(panel.banner.isVisible, timeout=LONG)
+        assert "none.csv" in panel.banner.text()
+
+    def test_a_search_goes_on_elsewhere_for_its_own_model_and_ends_with_the_window(
+        self, qtbot: QtBot, window: MainWindow, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        panel = window.schedule
+        assert panel is not None
+        tell = threading.Semaphore(0)
+
+        def search(control: Control) -> Iterator[events.Event | None]:
+            yield events.TableShape(rows=("0.5",), columns=("0.1", "0.2"), row_title="a", column_title="b")
+            for index in range(100):
+                while not control.stopping and not tell.acquire(timeout=0.02):
+                    yield None
+                if control.stopping:
+                    return
+                yield events.SearchProgress(
+                    done=index, total=100, fraction=index / 100, eta_seconds=60.0, text=f"{index} of 100 starts"
+                )
+                yield events.ScheduleFound(
+                    schedule=ShortSchedule(betas=(0.1, 0.5 + index / 1000), origin="learned"),
+                    score=3.0 - index / 100,
+                    judge="FD",
+                    row=0,
+                    column=index % 2,
+                    best=True,
+                )
+
+        monkeypatch.setattr("studio.session.schedule.job_of", lambda request: search)
+        heard = Heard(window, "schedule search")
+        panel.search.start_requested.emit(panel.search.request())
+        tell.release()
+        qtbot.waitUntil(lambda: len(panel.shelf.listed()) == 1, timeout=LONG)
+        assert window.status.fullText().startswith("Search · 0 of 100 starts")
+        window.choose_model(str(models / "roll.safetensors"))
+        window.show_workspace("Compare")
+        tell.release()
+        host = panel._hosts["Search"]
+        qtbot.waitUntil(lambda: len(heard.of(events.ScheduleFound)) == 2, timeout=LONG)
+        assert host.path.endswith("mine.safetensors")
+        assert panel.shelf.listed() == []
+        assert window._lanes["schedule search"].busy
+        panel.search.stop_requested.emit()
+        qtbot.waitUntil(lambda: not window._lanes["schedule search"].busy, timeout=LONG)
+        panel.search.start_requested.emit(panel.search.request())
+        qtbot.waitUntil(lambda: window._lanes["schedule search"].busy, timeout=LONG)
+        window.close()
+        qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG)
+        assert not busy(window)
+
+    def test_a_job_is_paused_and_goes_on(
+        self, qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        panel = window.schedule
+        assert panel is not None
+
+        def train(control: Control) -> Iterator[events.Event | None]:
+            while not control.stopping:
+                time.sleep(0.01)
+                yield None
+
+        monkeypatch.setattr("studio.session.schedule.job_of", lambda request: train)
+        panel.learn.start_requested.emit(panel.learn.request())
+        lane = window._lanes["schedule network"]
+        assert lane.control is not None
+        panel.learn.pause_requested.emit(True)
+        assert lane.control.paused
+        panel.learn.pause_requested.emit(False)
+        assert not lane.control.paused
+        panel.learn.stop_requested.emit()
+        qtbot.waitUntil(lambda: not lane.busy, timeout=LONG)
+
+
 def every_message(job_id: int = 0) -> list[events.Event]:
     """One or more of each kind of message, with values as jobs send them and at their limits."""
     rng = np.random.default_rng(0)
@@ -1030,6 +1172,38 @@ def every_message(job_id: int = 0) -> list[events.Event]:
         ),
         events.DataPreview(title="Swiss roll", summary="some", images=points, job_id=job_id),
         events.Estimate(seconds_per_step=0.01, memory=10**8, num_parameters=10**5, steps=100, job_id=job_id),
+        events.RatioCurve(
+            step=10,
+            log_snr=np.arange(-3.0, 4.0),
+            learned=np.full(7, 0.2),
+            optimum=np.array([0.1, 0.2, np.nan, 0.4, 0.5, 0.6, 1.0]),
+            error=np.full(7, 0.1),
+            cap=np.linspace(1.0, 0.5, 7),
+            job_id=job_id,
+        ),
+        *[
+            events.Emitted(index=index, alpha=0.5, beta=0.3 / (index + 1), ratio=ratio, images=shown, job_id=job_id)
+            for index, ratio, shown in ((0, None, images), (1, 0.4, images), (0, None, points), (7, math.nan, points))
+        ],
+        events.Emitted(
+            index=2, alpha=0.9, beta=0.05, ratio=0.1, images=images, done=True, reason="clean", job_id=job_id
+        ),
+        events.SearchProgress(done=1, total=4, fraction=0.25, eta_seconds=9.0, text="1 of 4 starts", job_id=job_id),
+        events.SearchProgress(done=0, total=0, fraction=0.0, eta_seconds=math.nan, text="", job_id=job_id),
+        events.ScheduleFound(schedule=None, score=None, judge="FD", row=0, column=0, reason="too clean", job_id=job_id),
+        events.ScheduleFound(
+            schedule=ShortSchedule(betas=(0.1, 0.5), origin="learned", sampler={"name": "ddim"}),
+            score=2.5,
+            judge="FD",
+            row=1,
+            column=0,
+            bound=1.5,
+            best=True,
+            job_id=job_id,
+        ),
+        events.ScheduleFound(
+            schedule=ShortSchedule(betas=(0.1, 0.4), origin="refined"), score=math.inf, judge="FD", job_id=job_id
+        ),
         events.Saved(path="/nowhere/model.safetensors", step=10, job_id=job_id),
         events.Paused(paused=True, job_id=job_id),
         events.Paused(paused=False, job_id=job_id),

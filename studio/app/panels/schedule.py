@@ -1,460 +1,148 @@
-"""The schedule workspace: how fast a model's training adds noise, and which of its levels the sampler visits.
+"""The schedule workspace: a model's noise schedules, long and short, drawn, learned, edited and tried at once.
 
-A schedule is drawn three times over its time t (0 is data, 1 is noise): beta of a step, the signal left alpha_bar, and
-log-SNR = ln(alpha_bar / (1 - alpha_bar)). The visited levels are points on those curves; beta of a visited point is
-that of the whole jump to the next one, ``1 - alpha_bar_t / alpha_bar_s``, so it lies above the training curve.
+A schedule is drawn three times (:mod:`~studio.app.panels.schedule_curves`): beta of a step, the signal left alpha_bar,
+and log-SNR = ln(alpha_bar / (1 - alpha_bar)). One of those at hand is the one shown: the steps that the sampler visits,
+or a short schedule with betas of its own, whose points can be pulled. Its samples stand at the right and change with
+it. Pages below the curves list the steps, train a schedule network and search for schedules.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QSignalBlocker,
-    QStandardPaths,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import QResizeEvent, QShowEvent
+from PySide6.QtCore import QStandardPaths, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut, QShowEvent, QUndoStack
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QFileDialog,
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QHeaderView,
+    QMenu,
     QPushButton,
     QScrollArea,
     QStackedWidget,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
-from studio.app.controls import Banner, Choice, Field, LabeledSlider, Panel, make_label
-from studio.app.panels.method_picker import MethodPicker
-from studio.app.widgets import scale
-from studio.app.widgets.plots import LivePlot
-from studio.app.words import leftover
+from studio.app.controls import Banner, ElidedLabel, Segmented, make_label
+from studio.app.panels import schedule_edit
+from studio.app.panels.schedule_bar import Beside, ScheduleBar
+from studio.app.panels.schedule_curves import Curve, Curves, framed
+from studio.app.panels.schedule_edit import MOST_POINTS, Change, View, betas_of
+from studio.app.panels.schedule_learn import LearnPage
+from studio.app.panels.schedule_live import LiveSamples
+from studio.app.panels.schedule_search import SearchPage
+from studio.app.panels.schedule_settings import ScheduleSettings
+from studio.app.panels.schedule_shelf import REFERENCES, Shelf, legend_of, reference, role_of
+from studio.app.panels.schedule_table import Visit, VisitPanel, to_csv, visits
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.files import explain, write_text
-from studio.core.grids import Exact, LogSNR
-from studio.core.knobs import knobs_of
-from studio.core.levels import Level, beta_between, log_snr, posterior
-from studio.core.registry import methods
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
+from studio.core.config import method_to_dict
+from studio.core.files import write_text
+from studio.core.grids import Betas
+from studio.core.levels import Level
+from studio.core.sampling import SampleSpec, levels_of
+from studio.core.schedule_files import SUFFIXES, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedules import DiscreteSchedule
+from studio.core.short_schedule import ShortSchedule
 
 WIDTH = 280
-_ROW_HEIGHT = 26
-_NARROW = 620  # pixels: not all columns of the table can be read
-_STEPS = next(knob for knob in knobs_of(SampleKnobs) if knob.name == "steps")
-_TIME = "t, data to noise"
-_Index = QModelIndex | QPersistentModelIndex
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One visited level: number ``k``, step ``tau`` in DDPM's counting, time ``t`` in [0, 1].
-
-    ``beta`` and ``std`` are those of the jump to the next visited level: 1 - alpha_bar_t / alpha_bar_s, and the
-    posterior's standard deviation sqrt(beta~). The last visit is clean data; it has no step and no jump.
-    """
-
-    k: int
-    tau: float | None
-    t: float
-    alpha: float
-    sigma: float
-    log_snr: float
-    beta: float | None
-    std: float | None
-
-
-def visits(schedule: DiscreteSchedule, levels: Sequence[Level]) -> list[Visit]:
-    """What is known of each of ``levels`` (N + 1, descending, the last one clean)."""
-    found = []
-    for k, (level, after) in enumerate(pairwise(levels)):
-        ratio = float(log_snr(level))
-        t = schedule.time(ratio)
-        jump = beta_between(level, after), math.sqrt(posterior(level, after).var)
-        found.append(Visit(k, t * schedule.length - 1.0, t, float(level.alpha), float(level.sigma), ratio, *jump))
-    last = levels[-1]
-    found.append(Visit(len(found), None, 0.0, float(last.alpha), float(last.sigma), math.inf, None, None))
-    return found
-
-
-def to_csv(table: Sequence[Visit]) -> str:
-    """The visited levels as comma-separated values, with all digits; empty where a value does not exist."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["k", "step", "t", "alpha", "sigma", "log_snr", "beta", "posterior_std"])
-    writer.writerows(["" if value is None else value for value in dataclasses.astuple(visit)] for visit in table)
-    return out.getvalue()
-
-
-def prior_mismatch(level: Level, mean: float, std: float) -> float:
-    """KL(q(x_T) || N(0, 1)) a dimension, in nats, for data N(mean, std**2) at a VP level: what DDPM calls L_T."""
-    alpha_bar = float(level.alpha) ** 2
-    excess = alpha_bar * (std**2 - 1.0)
-    # log1p: near the prior all terms cancel but for the last digits.
-    return 0.5 * (excess + alpha_bar * mean**2 - math.log1p(excess))
-
-
-class _VisitTable(QAbstractTableModel):
-    """The visited levels as a table."""
-
-    _HEADS = ("k", "step τ", "t", "α", "σ", "log-SNR", "jump β", "posterior σ")
-    SPARE = (2, 7)  # what is left out where the window is narrow; the export has it
-    _TIPS = (
-        "The order of the visits: 0 is the noisiest.",
-        "The training step, from 0 to T − 1.",
-        "The schedule's time: 0 is data, 1 is noise.",
-        "How much of the image is in x.",
-        "How much noise is in x.",
-        "ln(α² / σ²)",
-        "How much of the signal's power the jump to the next visit wins back: 1 − ᾱ of this one / ᾱ of the next.",
-        "√β̃: the fresh noise that DDPM's small variance adds on the jump to the next visit.",
-    )
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.visits: list[Visit] = []
-
-    def show_visits(self, table: list[Visit]) -> None:
-        """Show other visits."""
-        self.beginResetModel()
-        self.visits = table
-        self.endResetModel()
-
-    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self.visits)
-
-    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self._HEADS)
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _row_text(self.visits[index.row()])[index.column()]
-        return None
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return self._TIPS[section]
-        return self._HEADS[section] if role == Qt.ItemDataRole.DisplayRole else None
-
-
-def _row_text(visit: Visit) -> tuple[str, ...]:
-    tau = "data" if visit.tau is None else f"{visit.tau:.1f}".removesuffix(".0").replace("-0", "0")
-    ratio = "∞" if math.isinf(visit.log_snr) else f"{visit.log_snr:.2f}".replace("-", "−")
-    jump = ("–" if value is None else f"{value:.5f}" for value in (visit.beta, visit.std))
-    return (str(visit.k), tau, f"{visit.t:.4f}", f"{visit.alpha:.5f}", f"{visit.sigma:.5f}", ratio, *jump)
-
-
-class ScheduleViews(QWidget):
-    """The three plots of one schedule and the table of visits, with one selection through all of them."""
-
-    def __init__(self, schedule: DiscreteSchedule, others: dict[str, DiscreteSchedule]) -> None:
-        super().__init__()
-        self._schedule, self._others = schedule, list(others)
-        self._selected: int | None = None
-        self.beta = LivePlot(_TIME, "β, log", log_y=True, x_range=(0.0, 1.0), title="β, noise added in a step")
-        self.alpha_bar = LivePlot(
-            _TIME, "ᾱ", x_range=(0.0, 1.0), y_range=(0.0, 1.0), title="ᾱ, signal power left", legend=False
-        )
-        self.log_snr = LivePlot(_TIME, "log-SNR", x_range=(0.0, 1.0), title="log-SNR, ln(ᾱ / (1 − ᾱ))", legend=False)
-        self.plots = (self.beta, self.alpha_bar, self.log_snr)
-        for plot in self.plots:
-            self._add_curves(plot, others)
-            plot.marker_moved.connect(self._marker_moved)
-        self.rows = _VisitTable(self)
-        self.table = _make_table(self.rows)
-        self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
-        self._lay_out()
-
-    def show_visits(self, table: list[Visit]) -> None:
-        """Show which levels are visited; the selection stays at its number as far as there is one."""
-        self.rows.show_visits(table)
-        noisy = table[:-1]
-        t = [visit.t for visit in noisy]
-        for plot, values in zip(
-            self.plots,
-            (
-                [visit.beta or 0.0 for visit in noisy],
-                [visit.alpha**2 for visit in noisy],
-                [visit.log_snr for visit in noisy],
-            ),
-            strict=True,
-        ):
-            # The visits go from noise to data; a curve is drawn from left to right.
-            plot.set_data("visited", t[::-1], values[::-1])
-        steps = "1 step" if len(noisy) == 1 else f"{len(noisy)} steps"
-        self._table_panel.set_subtitle(f"{steps}, from noise to data" if table else "none: what is set is not possible")
-        self.select(min(self._selected or 0, len(table) - 1) if table else None)
-
-    def show_other(self, chosen: str) -> None:
-        """Draw the schedule of this name beside the model's own; "" draws none."""
-        for plot in self.plots:
-            for name in self._others:
-                plot.set_series_visible(name, name == chosen)
-
-    def select(self, k: int | None) -> None:
-        """Mark a visit in the plots and in the table, or none."""
-        self._selected = k
-        for plot in self.plots:
-            plot.set_marker(None if k is None else self.rows.visits[k].t, draggable=True)
-        if k is not None and self.table.currentIndex().row() != k:
-            self.table.selectRow(k)
-            self.table.scrollTo(self.rows.index(k, 0))
-
-    def selected(self) -> int | None:
-        """The number of the marked visit."""
-        return self._selected
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        for column in _VisitTable.SPARE:
-            self.table.setColumnHidden(column, self.width() < _NARROW)
-
-    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
-        if now.isValid():
-            self.select(now.row())
-
-    def _marker_moved(self, t: float) -> None:
-        """A plot was clicked: the visit nearest to it is meant."""
-        if self.rows.visits:
-            self.select(min(self.rows.visits, key=lambda visit: abs(visit.t - t)).k)
-
-    def _add_curves(self, plot: LivePlot, others: dict[str, DiscreteSchedule]) -> None:
-        plot.add_series("training", "training", "series_raw", width=2.0)
-        for name in others:
-            plot.add_series(name, name, "series_held_out", dashed=True)
-            plot.set_series_visible(name, False)
-        plot.add_series("visited", "visited", "series_smoothed", points=True)
-        for name, schedule in {"training": self._schedule, **others}.items():
-            alpha_bar = schedule.alpha_bar
-            t = np.arange(1, schedule.length + 1) / schedule.length
-            if plot is self.beta:
-                plot.set_data(name, t, schedule.betas())
-            elif plot is self.alpha_bar:
-                plot.set_data(name, np.append(0.0, t), np.append(1.0, alpha_bar))
-            else:
-                plot.set_data(name, t, np.log(alpha_bar) - np.log1p(-alpha_bar))
-
-    def _lay_out(self) -> None:
-        self._table_panel = Panel("Visited steps")
-        self._table_panel.content.addWidget(self.table)
-        self._table_panel.setMinimumHeight(190)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(12)
-        grid.addWidget(_framed(self.beta, 190), 0, 0, 1, 2)
-        grid.addWidget(_framed(self.alpha_bar, 176), 1, 0)
-        grid.addWidget(_framed(self.log_snr, 176), 1, 1)
-        grid.addWidget(self._table_panel, 2, 0, 1, 2)
-        for row, stretch in enumerate((30, 26, 28)):
-            grid.setRowStretch(row, stretch)
-        for column in (0, 1):
-            grid.setColumnStretch(column, 1)
-
-
-class ScheduleSettings(QFrame):
-    """The right column: which levels to visit, what to compare with, and the facts of the schedule."""
-
-    changed = Signal()
-    export_requested = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setProperty("surface", "right")
-        self.setFixedWidth(WIDTH)
-        self._longest = 1000
-        self.steps = LabeledSlider(1, self._longest, integer=True, log=True, value=float(SampleKnobs().steps))
-        self.steps.setObjectName("steps")
-        self.grid = MethodPicker(
-            "grid", "Steps from", "Steps from\nWhich of the schedule's noise levels to visit.", LogSNR, spacing=6
-        )
-        self.other = Choice([("", "nothing")])
-        self.other.setObjectName("other")
-        self.facts = _Facts()
-        self.export_button = QPushButton("Export table as CSV…")
-        self._steps_field = Field(
-            _STEPS.label, self.steps, symbol=_STEPS.symbol, tooltip=f"{_STEPS.label} {_STEPS.symbol}\n{_STEPS.help}"
-        )
-        self._lay_out()
-        self.steps.valueChanged.connect(self.changed)
-        self.steps.invalid.connect(self._say_steps)
-        self.grid.changed.connect(self.changed)
-        self.export_button.clicked.connect(self.export_requested)
-
-    def apply_to(self, spec: SampleSpec) -> SampleSpec:
-        """``spec`` with the steps and the grid that are set here."""
-        knobs = dataclasses.replace(spec.knobs, steps=int(self.steps.value()))
-        return dataclasses.replace(spec, grid=self.grid.value(), knobs=knobs)
-
-    def show_spec(self, spec: SampleSpec) -> None:
-        """Set the controls, quietly."""
-        with QSignalBlocker(self):
-            self.steps.setValue(spec.knobs.steps)
-            self.grid.set_value(spec.grid)
-
-    def set_schedule(self, schedule: DiscreteSchedule, others: Sequence[str]) -> None:
-        """Fit the controls to another schedule, quietly."""
-        with QSignalBlocker(self):
-            self._longest = max(schedule.length, 2)
-            self.steps.setRange(1, self._longest)
-            self.other.set_options([("", "nothing"), *((name, name) for name in others)])
-
-    def say(self, problem: str, grid: object, count: int | None) -> None:
-        """Say why no levels follow from what is set ("" if they do), how many do, and dim what has no effect."""
-        typed = isinstance(grid, Exact)
-        self._steps_field.set_enabled(not typed, "follows from the typed list")
-        self.steps.set_shown(count if typed else None)
-        self.grid.set_error(problem)
-        self.export_button.setEnabled(not problem)
-
-    def _say_steps(self, text: str) -> None:
-        knob = dataclasses.replace(_STEPS, high=self._longest)
-        self._steps_field.set_error(f"It takes {knob.allowed}." if text else "")
-
-    def _lay_out(self) -> None:
-        body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(16, 8, 16, 12)
-        column.setSpacing(6)
-        for widget in (
-            make_label("The sampler visits", "section"),
-            self._steps_field,
-            self.grid,
-            make_label("Shared with the trajectory workspace.", "faint", wrap=True),
-            make_label("Compare", "section"),
-            Field("Draw beside", self.other, tooltip="Another schedule with as many steps, dashed in the plots."),
-            make_label("This schedule", "section"),
-            self.facts,
-        ):
-            column.addWidget(widget)
-        column.addStretch(1)
-        buttons = QVBoxLayout()
-        buttons.setContentsMargins(16, 8, 16, 16)
-        buttons.addWidget(self.export_button)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(0)
-        whole.addWidget(_scrolling(body), 1)
-        whole.addLayout(buttons)
-
-
-class _Facts(QWidget):
-    """Names and numbers in two columns, and a sentence on where sampling starts."""
-
-    _NAMES = ("Kind", "Steps T", "ᾱ at T", "log-SNR", "Prior mismatch", "α at the start")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._values = [make_label("–", "mono") for _ in self._NAMES]
-        self._values[4].setToolTip(
-            "KL divergence from the noisiest level to pure noise, nats a pixel or coordinate,\n"
-            "for Gaussian data of this model's mean and spread."
-        )
-        self.sentence = make_label("", "faint", wrap=True)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(6)
-        grid.setColumnStretch(1, 1)
-        for row, (name, value) in enumerate(zip(self._NAMES, self._values, strict=True)):
-            grid.addWidget(make_label(name, "field"), row, 0)
-            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
-        grid.addWidget(self.sentence, len(self._NAMES), 0, 1, 2)
-
-    def show_schedule(self, schedule: DiscreteSchedule, mean: float, std: float) -> None:
-        """The facts that hold whatever is visited."""
-        first, last = (schedule.level(t) for t in (1.0 / schedule.length, 1.0))
-        ends = [f"{float(log_snr(level)):.1f}".replace("-", "−") for level in (first, last)]
-        for label, text in zip(
-            self._values,
-            (
-                schedule.title,
-                str(schedule.length),
-                scale.number(float(last.alpha) ** 2),
-                f"{ends[0]} to {ends[1]}",
-                f"{scale.number(prior_mismatch(last, mean, std))} nats",
-            ),
-            strict=False,
-        ):
-            label.setText(text)
-
-    def show_start(self, level: Level | None) -> None:
-        """The first visited level, where samples start from pure noise; None where there is none."""
-        alpha = None if level is None else float(level.alpha)
-        self._values[-1].setText("–" if alpha is None else scale.number(alpha))
-        self.sentence.setText("" if alpha is None else leftover(alpha))
-
-    def texts(self) -> dict[str, str]:
-        """What is shown, by name."""
-        return {name: value.text() for name, value in zip(self._NAMES, self._values, strict=True)}
+_DROPPED = (".json", ".csv", ".ns")
+_ABOUT = {
+    "Steps": "the noise levels that this schedule visits",
+    "Network": "a small network that learns how large each step may be",
+    "Search": "the best schedules, by how their samples score",
+}
+_FILTER = f"Schedules ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
 
 
 class SchedulePanel(QWidget):
-    """The workspace. Steps and grid are the sampler's own: a change here is told by ``spec_changed``."""
+    """The workspace. Steps and grid are the sampler's own: a change here is told by ``spec_changed``.
+
+    It runs nothing: samples are asked for by ``live``, jobs by the pages ``learn`` and ``search``, and short work with
+    files by ``errand_requested``.
+    """
 
     spec_changed = Signal(object)
     """The :class:`~studio.core.sampling.SampleSpec` with other steps or another grid, chosen here."""
+    use_requested = Signal()
+    """The trajectory workspace shall come to the front; ``spec_changed`` has told it what to sample."""
+    keep_requested = Signal(object)
+    """All schedules that the checkpoint shall keep from now on, as a list."""
+    errand_requested = Signal(object, object)
+    """A function to run in a thread of its own, and one to call here with its result."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._path = ""
+        self._header: Header | None = None
         self._schedule: DiscreteSchedule | None = None
         self._spec = SampleSpec()
-        self._title = ""
-        self._shown: tuple[DiscreteSchedule, SampleSpec] | None = None
-        self.views: ScheduleViews | None = None
+        self._current: ShortSchedule | None = None
+        self._before_pull: ShortSchedule | None = None
+        self._pulling = False
+        self._visits: list[Visit] = []
+        self._selected = 0
+        self._beside: set[str] | None = None  # what the person chose; None before that
+        self._problem = ""
+        self._own: tuple[list[Level], str] = ([], "")
+        self._own_key: tuple[object, ...] = ()
+        self.shelf = Shelf()
+        self.undo_stack = QUndoStack(self)
+        self.curves = Curves(self)
+        self.bar = ScheduleBar(self.undo_stack)
+        self.steps = VisitPanel()
         self.settings = ScheduleSettings()
+        self.learn, self.search = LearnPage(), SearchPage()
+        self.live = LiveSamples()
         self.banner = Banner()
+        self._hosts = {"Network": _Host(self.learn), "Search": _Host(self.search)}
+        self._make_buttons()
         self._arrange()
-        self.settings.changed.connect(self._changed)
-        self.settings.other.valueChanged.connect(self._show_other)
-        self.settings.export_requested.connect(self._export)
+        self._connect()
+        self.setAcceptDrops(True)
+        self.show_page("Steps")
+
+    # What the window says
 
     def set_model(self, path: str, header: Header, schedule: DiscreteSchedule) -> None:
-        """Show another model's schedule. ``path`` names the tables that are exported."""
-        self._schedule, self._title = schedule, Path(path).stem
-        others = _others(schedule)
-        before = self.settings.other.value()
-        self.settings.set_schedule(schedule, list(others))
+        """Show another model's schedules; one that was drawn or imported stays in sight, to be tried on it."""
+        self._path, self._header, self._schedule = path, header, schedule
+        self.shelf.set_model(path, header.schedules)
+        if self._current is not None and self.shelf.find(self._current.betas) is None:
+            self._current = None
+        self._pulling = False
+        self.undo_stack.clear()
+        self.settings.set_schedule(schedule)
+        self.settings.offer(header.schedules)
         self.settings.facts.show_schedule(schedule, float(header.facts["mean"]), float(header.facts["std"]))
-        if self.views is not None:
-            self._column.removeWidget(self.views)
-            self.views.deleteLater()
-        self.views = ScheduleViews(schedule, others)
-        self._column.addWidget(self.views, 1)
-        # One other schedule is drawn unless the person chose none, the same one as before where there is such.
-        if (before or self._shown is None) and before not in others:
-            self.settings.other.setValue(next(iter(others), ""))
-        self._show_other()
-        self._stack.setCurrentIndex(1)
-        self.settings.setEnabled(True)
-        self.banner.hide()
         self.settings.show_spec(self._spec)
-        self._shown = None
+        self.live.set_model(path, header)
+        for host in self._hosts.values():
+            host.set_model(path, header, schedule)
+        self._stack.setCurrentIndex(1)
+        self._side.setEnabled(True)
+        self.banner.hide()
+        self._refresh()
+
+    def look_again(self, path: str, header: Header) -> None:
+        """The file of the model says something else of itself now, as the schedules it keeps; nothing else changes."""
+        if path != self._path or self._header is None:
+            return
+        self._header = header
+        self.shelf.set_model(path, header.schedules)
+        self.settings.offer(header.schedules)
+        host = self._hosts["Search"]
+        if self._schedule is not None and host.path == path:
+            self.search.set_model(path, header, self._schedule)
+        if self._current is not None:
+            self._current = self.shelf.find(self._current.betas) or self._current
         self._refresh()
 
     def set_spec(self, spec: SampleSpec) -> None:
@@ -463,134 +151,689 @@ class SchedulePanel(QWidget):
         self.settings.show_spec(spec)
         self._refresh()
 
+    def set_data_points(self, data: np.ndarray) -> None:
+        """The real data of a point set, (M, D)."""
+        self.live.set_data_points(data)
+
     def receive(self, event: events.Event) -> None:
-        """Take any message. All that is shown here follows from the model and the steps, so none changes it."""
+        """Take any message, as if it were of everything that is shown; the window gives each part its own."""
+        self.live.receive(event)
+        for name in self._hosts:
+            self.receive_for(name, event)
+
+    def receive_for(self, name: str, event: events.Event) -> None:
+        """Take a message of a job of the page "Network" or "Search"."""
+        host = self._hosts[name]
+        host.page.receive(event)
+        match event:
+            case events.ScheduleFound(schedule=ShortSchedule() as found) if event.best or name == "Network":
+                if self.shelf.add_found(host.path, found):
+                    self._refresh()
+
+    def set_busy(self, name: str, busy: bool) -> None:
+        """A job of the page "Network" or "Search" goes on, or none does."""
+        self._hosts[name].set_busy(busy)
+
+    # Values
 
     def visits(self) -> list[Visit]:
-        """The table as shown; empty where what is set is not possible."""
-        return [] if self.views is None else self.views.rows.visits
+        """The table of the schedule shown; empty where what is set is not possible."""
+        return self._visits
+
+    def current(self) -> ShortSchedule | None:
+        """The short schedule that is shown; None for the sampler's own steps."""
+        return self._current
+
+    def page(self) -> str:
+        """The name of the page in front."""
+        return str(self.switch.value())
+
+    def show_page(self, name: str) -> None:
+        """Bring a page below the curves to the front."""
+        if self.switch.value() != name:
+            self.switch.setValue(name)
+            return
+        for other, (centre, side) in self._pages.items():
+            centre.setVisible(other == name)
+            if other == name:
+                self._sides.setCurrentWidget(side)
+        self.about.setText(_ABOUT[name])
+
+    def state(self) -> dict[str, Any]:
+        """What to keep for the next start, as plain values."""
+        kept: dict[str, Any] = {"page": self.page(), "Network": self.learn.state(), "Search": self.search.state()}
+        if self._beside is not None:
+            kept["beside"] = sorted(self._beside & REFERENCES.keys())
+        return kept
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`state` gave; what is missing or impossible is left as it is."""
+        beside = state.get("beside")
+        if isinstance(beside, (list, tuple)):
+            self._beside = {str(key) for key in beside} & REFERENCES.keys()
+        for name, page in (("Network", self.learn), ("Search", self.search)):
+            kept = state.get(name)
+            if isinstance(kept, Mapping):
+                page.restore(kept)
+        if state.get("page") in self._pages:
+            self.show_page(str(state["page"]))
+
+    # Choosing and editing
+
+    def show_schedule(self, schedule: ShortSchedule | None) -> None:
+        """Show a short schedule, or the sampler's own steps; it can be undone."""
+        if schedule is not None:
+            schedule = self.shelf.find(schedule.betas) or schedule
+        if schedule != self._current:
+            self._change("choose another schedule", schedule)
+
+    def _change(self, text: str, after: ShortSchedule | None, nudged: str = "") -> None:
+        self.undo_stack.push(Change(text, self._current, after, self._put, nudged))
+
+    def _put(self, schedule: ShortSchedule | None) -> None:
+        if schedule is not None and self.shelf.find(schedule.betas) is None:
+            self.shelf.add_own(schedule)
+        self._current = schedule
+        self._refresh()
+
+    def _pick(self, place: int) -> None:
+        self.show_schedule(None if place < 0 else self.shelf.listed()[place])
+
+    def _betas(self) -> tuple[float, ...] | None:
+        """Those of the schedule shown, from the cleanest; None where none is possible."""
+        if self._current is not None:
+            return self._current.betas
+        return tuple(visit.beta for visit in self._visits[-2::-1] if visit.beta) or None
+
+    def _edit(self, text: str, betas: tuple[float, ...], nudged: str = "") -> None:
+        """Put other betas in the place of those shown, as a drawn schedule."""
+        if betas != self._betas():
+            self._change(text, _drawn(betas), nudged)
+
+    def _drag(self, view: str, point: int, value: float) -> None:
+        betas = self._betas()
+        if betas is None:
+            return
+        if not self._pulling:
+            self._pulling, self._before_pull = True, self._current
+        found = schedule_edit.moved(betas, _view(view), point, value)
+        if found != betas:
+            self._current = _drawn(found)
+            self._refresh()
+
+    def _let_go(self, view: str, point: int) -> None:
+        if not self._pulling:
+            return
+        self._pulling = False
+        after, self._current = self._current, self._before_pull
+        if after != self._current:
+            self._change("move a point", after)
+
+    def _nudge(self, view: str, point: int, value: float) -> None:
+        betas = self._betas()
+        if betas is not None:
+            self._edit("move a point", schedule_edit.moved(betas, _view(view), point, value), f"{view} {point}")
+
+    def _want(self, view: str, x: float, value: float) -> None:
+        """One more point where a plot was clicked twice."""
+        betas = self._betas()
+        if betas is None or self._why_not_add():
+            return
+        place = min(max(int(x * len(betas)), 0), len(betas))
+        self._selected = len(betas) - place  # counted from noise, among one more
+        self._edit("add a step", schedule_edit.with_point(betas, place, _view(view), value))
+
+    def _add(self) -> None:
+        betas = self._betas()
+        if betas is None or self._why_not_add():
+            return
+        point = self._point()
+        self._selected += 1
+        self._edit("add a step", schedule_edit.with_point(betas, 0 if point is None else point))
+
+    def _remove(self, point: int | None = None) -> None:
+        betas = self._betas()
+        point = self._point() if point is None else point
+        if betas is None or point is None or len(betas) == 1 or len(betas) > MOST_POINTS:
+            return
+        self._edit("remove a step", schedule_edit.without_point(betas, point))
+
+    def _why_not_add(self) -> str:
+        betas = self._betas()
+        if betas is None:
+            return "There are no steps: what is set is not possible."
+        if len(betas) >= MOST_POINTS:
+            return f"Schedules of up to {MOST_POINTS} steps can be edited by hand; this one has {len(betas):,}."
+        return ""
+
+    def _why_not_remove(self) -> str:
+        betas = self._betas()
+        if betas is not None and len(betas) == MOST_POINTS:
+            return ""
+        if betas is not None and len(betas) == 1:
+            return "A schedule has one step at least."
+        return self._why_not_add() or ("" if self._point() is not None else "Select a step first: this is clean data.")
+
+    # Selection
+
+    def selected(self) -> int | None:
+        """The number of the marked visit, 0 for the noisiest; None where there is none."""
+        return self._selected if self._visits else None
+
+    def _point(self) -> int | None:
+        """The marked point of the curves; None where it is clean data."""
+        last = len(self._visits) - 2
+        return None if self._selected > last else last - self._selected
+
+    def _point_picked(self, point: int | None) -> None:
+        self.select(len(self._visits) - 1 if point is None else len(self._visits) - 2 - point)
+
+    def select(self, k: int) -> None:
+        """Mark a visit in the plots and in the table."""
+        if not self._visits:
+            self.curves.select(None)
+            return
+        self._selected = min(max(k, 0), len(self._visits) - 1)
+        self.curves.select(self._point())
+        self.steps.select(self._selected)
+        self.bar.set_steps(add=self._why_not_add(), remove=self._why_not_remove())
+
+    # Keeping it true
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._refresh()
 
-    def _changed(self) -> None:
+    def _spec_set(self) -> None:
+        """The sampler's steps were set here: they are what is meant."""
         self._spec = self.settings.apply_to(self._spec)
-        self._refresh()
+        if self._current is not None:
+            self.show_schedule(None)
+        else:
+            self._refresh()
         self.spec_changed.emit(self._spec)
 
-    def _show_other(self) -> None:
-        if self.views is not None:
-            self.views.show_other(str(self.settings.other.value()))
+    def _own_levels(self) -> tuple[list[Level], str]:
+        """What the sampler's own steps visit, or why they cannot be visited."""
+        assert self._schedule is not None
+        key = (self._schedule, self._spec.grid, self._spec.knobs.steps)
+        if key != self._own_key:
+            self._own_key = key
+            try:
+                self._own = levels_of(self._spec, self._schedule), ""
+            except ValueError as error:
+                self._own = [], str(error)
+        return self._own
 
     def _refresh(self) -> None:
-        """Bring table and points in line with the steps, unless they are, or nobody sees them."""
-        schedule, views = self._schedule, self.views
-        if schedule is None or views is None or not self.isVisible():
+        """Bring everything in line with the model, the sampler and the schedule shown, unless nobody sees it."""
+        schedule = self._schedule
+        if schedule is None or not self.isVisible():
             return
-        if self._shown is not None and self._shown[0] is schedule and _same_levels(self._shown[1], self._spec):
-            return
-        self._shown = schedule, self._spec
-        problem, levels = "", []
-        try:
-            levels = levels_of(self._spec, schedule)
-        except ValueError as error:
-            problem = str(error)
-        self.settings.say(problem, self._spec.grid, len(levels) - 1 if levels else None)
+        own, problem = self._own_levels()
+        self.settings.say(problem, self._spec.grid, len(own) - 1 if own else None)
+        levels, self._problem = own, problem
+        if self._current is not None:
+            levels, self._problem = Betas.of(self._current).levels(schedule, self._current.steps), ""
+        table = visits(schedule, levels) if levels else []
+        if table != self._visits:
+            self._visits = table
+            self.steps.show_visits(table)
         self.settings.facts.show_start(levels[0] if levels else None)
-        views.show_visits(visits(schedule, levels) if levels else [])
+        self._show_curves(schedule)
+        self._show_choices()
+        self._show_buttons()
+        self.select(self._selected)
+        grid = None if not levels else self._spec.grid if self._current is None else Betas.of(self._current)
+        self.live.show_schedule(self._spec, grid, len(levels) - 1, pulling=self._pulling)
 
-    def _export(self) -> None:
-        """Ask where, and write the table there, whole or not at all."""
-        folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation))
-        suggested = folder / f"{self._title}, {len(self.visits()) - 1} steps.csv"
-        chosen, _ = QFileDialog.getSaveFileName(self, "Export table", str(suggested), "Tables (*.csv)")
+    def _show_curves(self, schedule: DiscreteSchedule) -> None:
+        betas = self._betas()
+        count = 0 if betas is None else len(betas)
+        current = None
+        if betas is not None:
+            current = Curve(legend_of(self._current, count), role_of(self._current), betas, "current")
+        beside = self._drawn_beside()
+        others = [reference(name, schedule, count or 1000) for name in REFERENCES if name in beside]
+        if "sampler" in beside and self._current is not None:
+            others.append(self._sampler_curve())
+        for other in self.shelf.listed():
+            if _key(other) in beside and (self._current is None or other.betas != self._current.betas):
+                others.append(Curve(legend_of(other, other.steps), role_of(other), other.betas, "learned"))
+        self.curves.show_curves([curve for curve in others if curve is not None], current)
+        self.curves.set_editable(0 < count <= MOST_POINTS)
+
+    def _sampler_curve(self) -> Curve | None:
+        try:
+            betas = betas_of(self._own_levels()[0])
+        except ValueError:
+            return None  # there are none, or two of the steps are the same
+        return Curve(legend_of(None, len(betas)), role_of(None), betas, "learned")
+
+    def _drawn_beside(self) -> set[str]:
+        """What is drawn beside: at first the training schedule, cosine, and the kept one nearest in length."""
+        if self._beside is not None:
+            return self._beside
+        found = {"training", "cosine"}
+        if self._current is None and self.shelf.kept:
+            count = max(len(self._visits) - 1, 1)
+            found.add(_key(min(self.shelf.kept, key=lambda kept: abs(kept.steps - count))))
+        return found
+
+    def _show_choices(self) -> None:
+        listed, names = self.shelf.listed(), self.shelf.names()
+        place = -1
+        if self._current is not None:
+            place = next((i for i, item in enumerate(listed) if item.betas == self._current.betas), len(listed))
+            if place == len(listed):  # while it is pulled
+                names = [*names, f"{self._current.origin} · {self._current.steps} steps"]
+        self.bar.show_schedules(self._own_name(), names, place)
+        beside = self._drawn_beside()
+        options = [
+            Beside(key, "by log-SNR" if key == "log_snr" else key, tip[0].upper() + tip[1:], key in beside)
+            for key, tip in REFERENCES.items()
+        ]
+        options.append(Beside("sampler", "the sampler’s", "The steps that the sampler visits now", "sampler" in beside))
+        options += [
+            Beside(_key(item), name, f"{item.steps} steps", _key(item) in beside)
+            for item, name in zip(listed, names, strict=False)
+        ]
+        self.bar.show_beside(options)
+
+    def _own_name(self) -> str:
+        count = len(self._own_levels()[0]) - 1
+        return f"the sampler’s · {count} step{'s' * (count != 1)}" if count > 0 else "the sampler’s"
+
+    def _show_buttons(self) -> None:
+        current, betas = self._current, self._betas()
+        kept = current is not None and self.shelf.is_kept(current)
+        used = current is None or self._spec.grid == Betas.of(current)
+        self.use_button.setEnabled(not used)
+        self.use_button.setToolTip(
+            "The sampler visits these steps already" if used else "Let the sampler visit these steps, and show it"
+        )
+        self.keep_button.setVisible(not kept)
+        self.remove_button.setVisible(kept)
+        self.keep_button.setEnabled(current is not None)
+        self.keep_button.setToolTip(
+            "Store this schedule in the model’s file, with those it keeps already"
+            if current is not None
+            else "These are the sampler’s steps: choose, draw or import a schedule to keep it"
+        )
+        self.remove_button.setToolTip("Take this schedule out of the model’s file")
+        self.export_button.setEnabled(betas is not None)
+        self.export_button.setToolTip(
+            "Write this schedule to a file" if betas is not None else f"There are no steps. {self._problem}"
+        )
+
+    # Keeping, importing, exporting
+
+    def _use(self) -> None:
+        if self._current is None:
+            return
+        self._spec = dataclasses.replace(self._spec, grid=Betas.of(self._current))
+        self.settings.show_spec(self._spec)
+        self._refresh()
+        self.spec_changed.emit(self._spec)
+        self.use_requested.emit()
+
+    def _keep(self) -> None:
+        if self._current is not None:
+            self.keep_requested.emit([*self.shelf.kept, self.shelf.to_keep(self._current)])
+
+    def _drop(self) -> None:
+        if self._current is not None:
+            self.keep_requested.emit([kept for kept in self.shelf.kept if kept.betas != self._current.betas])
+
+    def show_problem(self, summary: str, details: str = "") -> None:
+        """Say what went wrong with a file."""
+        self.banner.show_error(summary, details)
+
+    def import_files(self, paths: list[Path]) -> None:
+        """Read schedules from files, and show the last of them."""
+        self.errand_requested.emit(partial(_read_all, paths), self._imported)
+
+    def _imported(self, found: tuple[list[ShortSchedule], list[str]]) -> None:
+        schedules, problems = found
+        for schedule in schedules:
+            self.shelf.add_own(schedule)
+        if problems:
+            self.banner.show_error("\n".join(problems))
+        elif len(schedules) > 1:
+            self.banner.show_info(f"{len(schedules)} schedules were imported: choose one above the curves.")
+        else:
+            self.banner.hide()
+        if schedules:
+            self.show_schedule(self.shelf.find(schedules[-1].betas))
+        self._refresh()
+
+    def _ask_import(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Import schedules", _documents(), _FILTER)
+        if paths:
+            self.import_files([Path(path) for path in paths])
+
+    def _as_short(self) -> ShortSchedule | None:
+        """The schedule shown as a short one, also where it is the sampler's."""
+        betas = self._betas()
+        if self._current is not None or betas is None:
+            return self._current
+        return ShortSchedule(betas=betas, origin="drawn", title="the sampler’s")
+
+    def _export(self, kind: str) -> None:
+        """Ask where, and have the schedule written there."""
+        schedule = self._as_short()
+        if schedule is None:
+            return
+        name = f"{Path(self._path).stem}, {schedule.steps} steps"
+        if kind == "diffusers":
+            chosen = QFileDialog.getExistingDirectory(self, "Export as a scheduler of diffusers", _documents())
+            if chosen:
+                self._write(partial(_write_diffusers, Path(chosen), self._with_sampler(schedule)))
+            return
+        suffix = ".json" if kind == "json" else ".csv"
+        title = "Export table" if kind == "table" else "Export schedule"
+        suggested = str(Path(_documents()) / f"{name}{suffix}")
+        chosen, _ = QFileDialog.getSaveFileName(self, title, suggested, f"{suffix[1:].upper()} files (*{suffix})")
         if not chosen:
             return
-        path = Path(chosen) if chosen.lower().endswith(".csv") else Path(f"{chosen}.csv")
-        try:
-            write_text(path, to_csv(self.visits()))
-        except OSError as error:
-            self.banner.show_error(explain(error, path))
+        path = Path(chosen) if chosen.lower().endswith(suffix) else Path(f"{chosen}{suffix}")
+        writers: dict[str, Callable[[], None]] = {
+            "table": partial(write_text, path, to_csv(self._visits)),
+            "csv": partial(write_csv, path, schedule),
+            "json": partial(write_json, path, [schedule]),
+        }
+        what = f"{len(self._visits)} rows" if kind == "table" else schedule.name
+        self._write(partial(_write, writers[kind], f"Exported {what} to {path}."))
+
+    def _with_sampler(self, schedule: ShortSchedule) -> ShortSchedule:
+        """The schedule with the sampler that it is sampled with here, where it names none."""
+        if schedule.sampler:
+            return schedule
+        return dataclasses.replace(schedule, sampler=method_to_dict("sampler", self._spec.sampler))
+
+    def _write(self, work: Callable[[], str]) -> None:
+        self.errand_requested.emit(work, self.banner.show_info)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Files of schedules are taken here; checkpoints and folders are the window's."""
+        if _dropped(event):
+            event.acceptProposedAction()
         else:
-            self.banner.show_info(f"Exported {len(self.visits())} rows to {path}.")
+            event.ignore()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = _dropped(event)
+        if paths and self._schedule is not None:
+            event.acceptProposedAction()
+            self.import_files(paths)
+        else:
+            event.ignore()
+
+    # Making
+
+    def _make_buttons(self) -> None:
+        self.use_button = QPushButton("Use in Trajectory")
+        self.use_button.setProperty("primary", True)
+        self.keep_button, self.remove_button = QPushButton("Keep"), QPushButton("Remove")
+        self.import_button, self.export_button = QPushButton("Import…"), QPushButton("Export")
+        self.import_button.setToolTip(
+            "Read schedules from CSV, JSON, a released .ns file or another checkpoint\nFiles can be dropped here, too."
+        )
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for kind, text, tip in (
+            ("json", "JSON…", "All that is known of this schedule"),
+            ("csv", "CSV…", "Its β and levels, from the cleanest step"),
+            ("diffusers", "Scheduler for diffusers…", "A folder that diffusers reads as a scheduler"),
+            ("table", "Table of steps…", "The table of visited steps, from noise to data, as CSV"),
+        ):
+            menu.addAction(text, partial(self._export, kind)).setToolTip(tip)
+        self.export_button.setMenu(menu)
+        for button in (self.keep_button, self.remove_button, self.import_button):
+            button.setStyleSheet("padding-left: 8px; padding-right: 8px")
+        self.export_button.setStyleSheet("padding-left: 8px; padding-right: 22px")
+
+    def _connect(self) -> None:
+        self.settings.changed.connect(self._spec_set)
+        self.bar.chosen.connect(self._pick)
+        self.bar.beside_changed.connect(self._beside_changed)
+        self.bar.add_requested.connect(self._add)
+        self.bar.remove_requested.connect(self._remove)
+        self.curves.picked.connect(self._point_picked)
+        self.curves.dragged.connect(self._drag)
+        self.curves.let_go.connect(self._let_go)
+        self.curves.nudged.connect(self._nudge)
+        self.curves.wanted.connect(self._want)
+        self.curves.unwanted.connect(self._remove)
+        self.steps.picked.connect(self.select)
+        self.live.rate_measured.connect(self._rate_measured)
+        self.switch.valueChanged.connect(lambda name: self.show_page(str(name)))
+        # A search emits with the schedule network as it is set on the network page.
+        self.learn.network_changed.connect(lambda asked: self.search.set_network(asked.network, asked.bilateral))
+        for page in (self.learn, self.search):
+            page.chosen.connect(self.show_schedule)
+        self.use_button.clicked.connect(self._use)
+        self.keep_button.clicked.connect(self._keep)
+        self.remove_button.clicked.connect(self._drop)
+        self.import_button.clicked.connect(self._ask_import)
+        for keys, slot in (("Ctrl+Z", self.undo_stack.undo), ("Ctrl+Shift+Z", self.undo_stack.redo)):
+            shortcut = QShortcut(QKeySequence(keys), self, context=Qt.ShortcutContext.WindowShortcut)
+            shortcut.activated.connect(slot)
+
+    def _rate_measured(self, seconds: float) -> None:
+        if self._hosts["Search"].path == self._path:
+            self.search.set_rate(seconds)
+
+    def _beside_changed(self) -> None:
+        self._beside = set(self.bar.beside())
+        if self._schedule is not None:
+            self._show_curves(self._schedule)
+            self.select(self._selected)
 
     def _arrange(self) -> None:
-        empty = QWidget()
-        middle = QVBoxLayout(empty)
-        middle.setSpacing(6)
-        middle.addStretch(1)
-        for text, role in (
-            ("No model is open", "title"),
-            ("Choose one at the left, or drop a checkpoint onto the window:\nits noise schedule shows here.", "muted"),
-        ):
-            label = make_label(text, role)
-            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            middle.addWidget(label)
-        middle.addStretch(1)
+        self.switch = Segmented([(name, name) for name in _ABOUT])
+        self.about = ElidedLabel("", "muted")
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        row.addWidget(self.switch)
+        row.addWidget(self.about, 1)
+        below = QWidget()
+        plots = QGridLayout(below)
+        plots.setContentsMargins(0, 0, 0, 0)
+        plots.setSpacing(12)
+        plots.addWidget(framed(self.curves.alpha_bar, 170), 0, 0)
+        plots.addWidget(framed(self.curves.log_snr, 170), 0, 1)
+        plots.addWidget(self.steps, 1, 0, 1, 2)
+        for place in (0, 1):
+            plots.setColumnStretch(place, 1)
+        for line, stretch in ((0, 26), (1, 24)):
+            plots.setRowStretch(line, stretch)
+        self._pages: dict[str, tuple[QWidget, QWidget]] = {"Steps": (below, self.settings)}
+        self._pages |= {name: (host, host.page.settings) for name, host in self._hosts.items()}
         body = QWidget()
-        self._column = QVBoxLayout(body)
-        self._column.setContentsMargins(16, 16, 16, 16)
-        self._column.setSpacing(12)
-        self._column.addWidget(self.banner)
+        column = QVBoxLayout(body)
+        column.setContentsMargins(16, 0, 16, 16)
+        column.setSpacing(10)
+        column.addWidget(self.bar)
+        column.addWidget(framed(self.curves.beta, 180), 30)
+        column.addLayout(row)
+        for page, _ in self._pages.values():
+            column.addWidget(page, 54)
         self._stack = QStackedWidget()
-        self._stack.addWidget(empty)
+        self._stack.addWidget(_empty_page())
         self._stack.addWidget(_scrolling(body))
-        self.settings.setEnabled(False)
-        row = QHBoxLayout(self)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        # The banner stays in sight, above what scrolls; its wrapped text would also unsettle the heights in there.
+        above = QVBoxLayout()
+        above.setContentsMargins(16, 12, 16, 0)
+        above.addWidget(self.banner)
+        centre = QVBoxLayout()
+        centre.setContentsMargins(0, 0, 0, 0)
+        centre.setSpacing(0)
+        centre.addLayout(above)
+        centre.addWidget(self._stack, 1)
+        whole.addLayout(centre, 1)
+        whole.addWidget(self._make_side())
+
+    def _make_side(self) -> QWidget:
+        """The right column: the settings of the page in front over the samples and what can be done with them."""
+        self._sides = QStackedWidget()
+        for _, side in self._pages.values():
+            self._sides.addWidget(side)
+        foot = QFrame()
+        foot.setProperty("surface", "right")
+        lines = QVBoxLayout(foot)
+        lines.setContentsMargins(15, 4, 15, 16)
+        lines.setSpacing(8)
+        lines.addWidget(self.live)
+        lines.addWidget(self.use_button)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(6)
+        for button in (self.keep_button, self.remove_button, self.import_button, self.export_button):
+            buttons.addWidget(button, 1)
+        lines.addLayout(buttons)
+        self._side = QWidget()
+        self._side.setFixedWidth(WIDTH)
+        self._side.setEnabled(False)
+        column = QVBoxLayout(self._side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._sides, 1)
+        column.addWidget(foot)
+        return self._side
+
+
+class _Host(QWidget):
+    """A page with a job of its own, which goes on for its model while another one is looked at.
+
+    What it shows stays until the person turns it to the model in front; one that shows nothing follows at once.
+    """
+
+    def __init__(self, page: LearnPage | SearchPage) -> None:
+        super().__init__()
+        self.page = page
+        self.path = ""
+        self._title = ""
+        self._busy = self._used = False
+        self._next: tuple[str, Header, DiscreteSchedule] | None = None
+        self._note = ElidedLabel("", "muted")
+        self._turn_button = QPushButton()
+        self._turn_button.clicked.connect(self._turn)
+        self._row = QWidget()
+        row = QHBoxLayout(self._row)
         row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        row.addWidget(self._stack, 1)
-        row.addWidget(self.settings)
+        row.setSpacing(8)
+        row.addWidget(self._note, 1)
+        row.addWidget(self._turn_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        column.addWidget(self._row)
+        column.addWidget(page, 1)
+        self._say()
+
+    def hasHeightForWidth(self) -> bool:
+        # Wrapped lines in the page would make the scroll area give everything its preferred height, and scroll.
+        return False
+
+    def set_model(self, path: str, header: Header, schedule: DiscreteSchedule) -> None:
+        """The model in front."""
+        self._next = (path, header, schedule)
+        if not self._busy and not (self._used and path != self.path):
+            self._turn()
+        self._say()
+
+    def set_busy(self, busy: bool) -> None:
+        """The page's job goes on, or none does."""
+        self._busy, self._used = busy, self._used or busy
+        self.page.set_busy(busy)
+        self._say()
+
+    def _turn(self) -> None:
+        """Speak of the model in front from now on."""
+        assert self._next is not None
+        path, header, _ = self._next
+        if path != self.path:
+            self.path, self._title, self._used = path, header.title, False
+            self.page.set_model(*self._next)
+        self._say()
+
+    def _say(self) -> None:
+        elsewhere = self._next is not None and self._next[0] != self.path
+        self._row.setVisible(elsewhere)
+        self.page.settings.setEnabled(self._next is not None and (self._busy or not elsewhere))
+        if self._next is not None and elsewhere:
+            self._note.setText(f"This goes on for {self._title}." if self._busy else f"This is of {self._title}.")
+            self._turn_button.setText(f"Turn to {self._next[1].title}")
+            self._turn_button.setEnabled(not self._busy)
+            self._turn_button.setToolTip(
+                "Stop it first, or let it end" if self._busy else "What is shown here goes; what was found is kept"
+            )
 
 
-def _others(schedule: DiscreteSchedule) -> dict[str, DiscreteSchedule]:
-    """The registered schedules of the same length that differ from this one."""
-    found = {}
-    for name, cls in methods("schedule").items():
+def _drawn(betas: tuple[float, ...]) -> ShortSchedule:
+    return ShortSchedule(betas=betas, origin="drawn")
+
+
+def _view(name: str) -> View:
+    assert name in ("beta", "alpha_bar", "log_snr")
+    return name  # type: ignore[return-value]
+
+
+def _key(schedule: ShortSchedule) -> str:
+    """What stands for a schedule among the curves to draw."""
+    return ",".join(map(repr, schedule.betas))
+
+
+def _read_all(paths: list[Path]) -> tuple[list[ShortSchedule], list[str]]:
+    """The schedules of all files that can be read, and what is wrong with the others."""
+    found: list[ShortSchedule] = []
+    problems = []
+    for path in paths:
         try:
-            other = cls(num_steps=schedule.length)
-        except ValueError:
-            continue  # it cannot be as short or as long as this
-        if not np.allclose(other.betas(), schedule.betas(), rtol=1e-9, atol=0.0):
-            found[name] = other
-    return found
+            found += read_schedules(path)
+        except ValueError as error:
+            problems.append(str(error))
+    return found, problems
 
 
-def _same_levels(one: SampleSpec, other: SampleSpec) -> bool:
-    """Whether two specs visit the same levels of a schedule; seeds and samplers do not matter here."""
-    return one.grid == other.grid and one.knobs.steps == other.knobs.steps
+def _write(write: Callable[[], None], done: str) -> str:
+    """Write, and return what to say of it."""
+    write()
+    return done
 
 
-def _make_table(model: _VisitTable) -> QTableView:
-    table = QTableView()
-    table.setModel(model)
-    table.setShowGrid(False)
-    table.setWordWrap(False)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.setAccessibleName("Visited steps")
-    table.setTabKeyNavigation(False)
-    heads = table.horizontalHeader()
-    heads.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-    heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
-    heads.resizeSection(0, 56)
-    heads.setHighlightSections(False)
-    heads.setSectionsClickable(False)
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-    return table
+def _write_diffusers(folder: Path, schedule: ShortSchedule) -> str:
+    call = write_diffusers(folder, schedule)
+    return f"Exported to {folder}. Sample with {call}"
 
 
-def _framed(plot: LivePlot, least: int) -> Panel:
-    panel = Panel()
-    panel.setMinimumHeight(least)
-    panel.content.addWidget(plot)
-    margins = panel.layout()
-    assert margins is not None
-    margins.setContentsMargins(7, 9, 7, 5)
-    return panel
+def _documents() -> str:
+    return QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+
+
+def _dropped(event: QDropEvent) -> list[Path]:
+    """The files of schedules among what is dragged; none where there is anything else, too."""
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return paths if all(path.suffix.lower() in _DROPPED for path in paths) else []
+
+
+def _empty_page() -> QWidget:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setSpacing(6)
+    column.addStretch(1)
+    for text, role in (
+        ("No model is open", "title"),
+        ("Choose one at the left, or drop a checkpoint onto the window:\nits noise schedule shows here.", "muted"),
+    ):
+        label = make_label(text, role)
+        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column.addWidget(label)
+    column.addStretch(1)
+    return page
 
 
 def _scrolling(body: QWidget) -> QScrollArea:

@@ -86,6 +86,12 @@ class TrajectoryPanel(QWidget):
         self.spec_changed.emit(self.spec())
         self._ask()
 
+    def look_again(self, path: str, header: Header) -> None:
+        """The model's file keeps other schedules now: offer them; what is set and shown stays."""
+        if path == self._path:
+            self._header = header
+            self.controls.set_schedules(header.schedules)
+
     def set_data_points(self, points: np.ndarray) -> None:
         """The real data of a point set, (M, D), drawn faintly behind the particles."""
         if points.ndim == 2 and points.shape[1] in (1, 2):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import ArrayLike, NDArray
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -52,7 +52,15 @@ _ROUGH = 4.0  # a curve that goes up and down more than this many plot heights i
 _DENSE = 40.0  # and beyond this, without smoothing: its pixels are full anyway
 _FAINT = 0.55
 _RINGED_POINTS = 200
+_DOT = 4.25
+_REACH = 11.0  # pixels: so near a point it is the point that is meant
+_LEAST_DRAG = 3.0  # pixels: a press that moves less only selects
 _DASH = (4.0, 3.0)
+_KEYS = "Arrow keys read values, plus and minus zoom, 0 shows everything."
+_KEYS_HANDLES = (
+    "Left and right select a point, up and down move it, Insert adds one, Delete removes it; plus and minus zoom, "
+    "0 shows everything."
+)
 
 
 @dataclass(eq=False)
@@ -63,6 +71,7 @@ class _Series:
     width: float
     points: bool
     bars: bool
+    dot: float = _DOT
     visible: bool = True
     buffer: SeriesBuffer = field(default_factory=SeriesBuffer)
     drawn: tuple[object, ...] = ()
@@ -94,17 +103,41 @@ class _Series:
         self.path = pg.functions.arrayToQPath(self.xs, self.ys, connect="all" if finite.all() else "finite")
 
 
+@dataclass(eq=False)
+class _Grab:
+    """A point that the pointer has taken: where, how far above it, and within which range it may be pulled."""
+
+    index: int
+    start: QPointF
+    offset: float
+    span: Range
+    moved: bool = False
+
+
 class LivePlot(QWidget):
     """Curves over named axes, with a legend, a read-out under the pointer, zoom, and export.
 
     ``append`` and ``set_data`` take data units, also on logarithmic axes, where what is not positive is a gap.
     ``x_range`` and ``y_range`` are the least ranges shown. The wheel zooms (with Ctrl only x, with Shift only y), a
     left drag pans a zoomed plot, a double click shows everything again. Where ``whole_x``, x counts something, so its
-    ticks are whole numbers. Without ``legend``, another plot names the same curves.
+    ticks are whole numbers. Without ``legend``, another plot names the same curves. The points of one series can be
+    given handles: then a drag moves one up and down, and a double click asks for one more or one less.
     """
 
     marker_moved = Signal(float)
     """The marker was moved by hand to this x."""
+    point_picked = Signal(int)
+    """A point of the series with handles was pressed, or reached with the keys; by its index."""
+    point_dragged = Signal(int, float)
+    """A point is being pulled to this y, within the range that was shown when it was pressed."""
+    point_let_go = Signal(int)
+    """The pull is over."""
+    point_nudged = Signal(int, float)
+    """A point shall go to this y, by a key."""
+    point_wanted = Signal(float, float)
+    """One more point is wanted at this x and y."""
+    point_unwanted = Signal(int)
+    """A point shall go."""
 
     def __init__(
         self,
@@ -131,6 +164,9 @@ class LivePlot(QWidget):
         self._applied: tuple[Range, Range] | None = None
         self._marker: float | None = None
         self._draggable = False
+        self._handles: str | None = None
+        self._picked: int | None = None
+        self._grab: _Grab | None = None
 
         self._header = _Header(self, title, legend)
         self._view = _View(self, x_label, y_label)
@@ -143,7 +179,7 @@ class LivePlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName(title or f"Plot of {y_label} over {x_label}")
-        self.setAccessibleDescription("Arrow keys read values, plus and minus zoom, 0 shows everything.")
+        self.setAccessibleDescription(_KEYS)
         notifier().changed.connect(self._apply_theme)
         self._apply_theme()
         self._apply_range()
@@ -160,16 +196,25 @@ class LivePlot(QWidget):
         width: float = 1.5,
         points: bool = False,
         bars: bool = False,
+        dot: float = _DOT,
     ) -> None:
         """A curve drawn in a role of the theme. ``points`` marks each point, ``bars`` draws columns from zero.
 
-        A curve of width 1 is the background to others: where it is noisy, it is drawn faint. Later series lie on top.
-        Raises ValueError if ``key`` is taken.
+        ``dot`` is the radius of the marks in pixels. A curve of width 1 is the background to others: where it is
+        noisy, it is drawn faint. Later series lie on top. Raises ValueError if ``key`` is taken.
         """
         if key in self._series:
             raise ValueError(f"this plot has a series {key!r} already")
-        self._series[key] = _Series(label, color_role, dashed, width, points, bars)
+        self._series[key] = _Series(label, color_role, dashed, width, points, bars, dot)
         self._header.arrange()
+
+    def drop_series(self) -> None:
+        """Forget all curves, to add others; the ranges stay."""
+        self._series.clear()
+        self.set_handles(None)
+        self._bounds_x = self._bounds_y = None
+        self._header.arrange()
+        self._repaint_curves()
 
     def append(self, key: str, xs: ArrayLike, ys: ArrayLike) -> None:
         """Add points, scalars or (k,), at the end of a series. Raises ValueError if the lengths differ."""
@@ -182,10 +227,9 @@ class LivePlot(QWidget):
         buffer = self._series[key].buffer
         buffer.clear()
         buffer.append(xs, ys)
-        self._bounds_x = self._bounds_y = None
-        for series in self._series.values():
-            self._include(series, series.buffer.x, series.buffer.y)
-        self._shrink()
+        self._gather_bounds()
+        if self._grab is None:  # nothing moves under the person's hand
+            self._shrink()
         self._refresh()
 
     def clear(self) -> None:
@@ -221,6 +265,105 @@ class LivePlot(QWidget):
         """Where the marker is, in data units."""
         return self._marker
 
+    # Points that are moved by hand
+
+    def set_handles(self, key: str | None, picked: int | None = None) -> None:
+        """Let the points of one series be pulled up and down, with ``picked`` selected; None lets none.
+
+        The plot moves nothing itself: it tells what is wanted, and :meth:`set_data` shows what became of it.
+        """
+        if (key, picked) != (self._handles, self._picked):
+            self._handles, self._picked = key, picked if key is not None else None
+            self.setAccessibleDescription(_KEYS_HANDLES if key else _KEYS)
+            self._repaint_curves()
+
+    def handle_at(self, position: QPointF) -> int | None:
+        """The index of the movable point at a position of the view; None where there is none."""
+        found = [(QLineF(position, place).length(), index) for index, place in enumerate(self._handle_places())]
+        distance, index = min(found, default=(math.inf, -1))
+        return index if distance <= _REACH else None
+
+    def take_point(self, position: QPointF) -> bool:
+        """Take the point under the pointer, if there is one, and say which."""
+        index = self.handle_at(position)
+        if index is None:
+            return False
+        place = self._handle_places()[index]
+        self._grab = _Grab(index, position, position.y() - place.y(), (self._zoom or self.home())[1])
+        self.setFocus(Qt.FocusReason.MouseFocusReason)
+        self.point_picked.emit(index)
+        return True
+
+    def pull_point(self, position: QPointF) -> bool:
+        """Pull the point that was taken; False where none was."""
+        grab = self._grab
+        if grab is None:
+            return False
+        if not grab.moved and abs(position.y() - grab.start.y()) < _LEAST_DRAG:
+            return True
+        grab.moved = True
+        y = self._view.to_axis(position - QPointF(0.0, grab.offset)).y()
+        # A range that grew while a point is pulled over its edge would run away from the pointer.
+        y = min(max(y, grab.span[0]), grab.span[1])
+        self.point_dragged.emit(grab.index, 10.0**y if self.log_y else y)
+        return True
+
+    def let_go(self) -> None:
+        """End the pull, if there is one."""
+        grab, self._grab = self._grab, None
+        if grab is not None and grab.moved:
+            self.point_let_go.emit(grab.index)
+
+    def double_click(self, position: QPointF) -> None:
+        """Ask for a point here, or for this one to go; a plot without handles shows everything again."""
+        self._grab = None
+        if self._handles is None:
+            self.reset_view()
+            return
+        index = self.handle_at(position)
+        if index is not None:
+            self.point_unwanted.emit(index)
+        elif self._view.plot_area().contains(position):
+            at = self._view.to_axis(position)
+            self.point_wanted.emit(*(10.0**v if log else v for v, log in ((at.x(), self.log_x), (at.y(), self.log_y))))
+
+    def _handle_places(self) -> list[QPointF]:
+        """Where the movable points are, in pixels of the view."""
+        series = self._series.get(self._handles or "")
+        if series is None or not series.visible:
+            return []
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xs = np.log10(series.buffer.x) if self.log_x else series.buffer.x
+            ys = np.log10(series.buffer.y) if self.log_y else series.buffer.y
+        return [self._view.from_axis(x, y) for x, y in zip(xs.tolist(), np.nan_to_num(ys).tolist(), strict=True)]
+
+    def _handle_key(self, event: QKeyEvent) -> bool:
+        """What a key does to the selected point; False where it does nothing."""
+        series = self._series.get(self._handles or "")
+        if series is None or not len(series.buffer):
+            return False
+        key, last = event.key(), len(series.buffer) - 1
+        index = self._picked
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            step = 1 if key == Qt.Key.Key_Right else -1
+            self.point_picked.emit(min(max((last if index is None else index + step), 0), last))
+            return True
+        if index is None or index > last:
+            return False
+        x, y = float(series.buffer.x[index]), float(series.buffer.y[index])
+        if key in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            lo, hi = self.home()[1]
+            share = 0.002 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 0.01
+            by = (hi - lo) * share * (1 if key == Qt.Key.Key_Up else -1)
+            self.point_nudged.emit(index, y * 10.0**by if self.log_y else y + by)
+        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.point_unwanted.emit(index)
+        elif key == Qt.Key.Key_Insert:
+            self.point_wanted.emit(x, y)
+        else:
+            return False
+        return True
+
     # Ranges
 
     def view_range(self) -> tuple[Range, Range]:
@@ -238,6 +381,12 @@ class LivePlot(QWidget):
     def home(self) -> tuple[Range, Range]:
         """The ranges of an unzoomed plot, without margins, in the units of the axes."""
         return self._home_x or (0.0, 1.0), self._home_y or (0.0, 1.0)
+
+    def _gather_bounds(self) -> None:
+        """The bounds of all that is there now."""
+        self._bounds_x = self._bounds_y = None
+        for series in self._series.values():
+            self._include(series, series.buffer.x, series.buffer.y)
 
     def _include(self, series: _Series, xs: Floats, ys: Floats) -> None:
         if series.bars and len(xs):
@@ -337,6 +486,22 @@ class LivePlot(QWidget):
             y_lo, y_hi = self.view_range()[1]
             painter.setPen(_pen(role_color("accent"), 1.5 * ratio))
             painter.drawLine(QPointF(x, y_lo), QPointF(x, y_hi))
+        if self._picked is not None:
+            self._paint_picked(painter)
+
+    def _paint_picked(self, painter: QPainter) -> None:
+        """A ring around the selected point."""
+        places = self._handle_places()
+        if self._picked is None or self._picked >= len(places):
+            return
+        painter.save()
+        painter.resetTransform()
+        painter.scale(painter.device().devicePixelRatioF(), painter.device().devicePixelRatioF())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(role_color("panel"))
+        painter.setPen(QPen(role_color("accent"), 3.0))
+        painter.drawEllipse(places[self._picked], 5.0, 5.0)
+        painter.restore()
 
     def _paint_grid(self, painter: QPainter, ratio: float, size: tuple[float, float]) -> None:
         (x_lo, x_hi), (y_lo, y_hi) = self.view_range()
@@ -375,7 +540,7 @@ class LivePlot(QWidget):
         painter.resetTransform()
         painter.setBrush(color)
         painter.setPen(QPen(role_color("panel"), 1.5) if ringed else QPen(Qt.PenStyle.NoPen))
-        radius = 4.25 if ringed else 2.0
+        radius = series.dot if ringed else 2.0
         for x, y in zip(series.xs[which].tolist(), series.ys[which].tolist(), strict=True):
             painter.drawEllipse(to_pixels.map(QPointF(x, y)), radius, radius)
         painter.restore()
@@ -494,6 +659,8 @@ class LivePlot(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
         area = self._view.plot_area()
+        if self._handle_key(event):
+            return
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             self._overlay.step(-1 if key == Qt.Key.Key_Left else 1)
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
@@ -618,13 +785,19 @@ class _View(pg.PlotWidget):
             event.ignore()
             return
         self._pressed = event.position()
-        if self._plot.draggable:
+        if self._plot.take_point(event.position()):
+            self.overlay.hide_values()
+        elif self._plot.draggable:
             self._plot.move_marker(event.position())
         event.accept()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._pressed is None:
             self.overlay.point_at(event.position())
+            over = self._plot.handle_at(event.position()) is not None
+            self.viewport().setCursor(Qt.CursorShape.SizeVerCursor if over else Qt.CursorShape.ArrowCursor)
+        elif self._plot.pull_point(event.position()):
+            pass
         elif self._plot.draggable:
             self._plot.move_marker(event.position())
         else:
@@ -634,11 +807,12 @@ class _View(pg.PlotWidget):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self._pressed = None
+        self._plot.let_go()
         event.accept()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self._plot.reset_view()
+            self._plot.double_click(event.position())
         event.accept()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -725,7 +899,7 @@ class _Header(QWidget):
             if series.points:
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(color)
-                painter.drawEllipse(QPointF(place.left() + 8, middle), 3, 3)
+                painter.drawEllipse(QPointF(place.left() + 8, middle), 0.7 * series.dot, 0.7 * series.dot)
             painter.setPen(role_color("text_muted" if series.visible else "text_faint"))
             painter.drawText(place.adjusted(22, 0, 2, 0), Qt.AlignmentFlag.AlignVCenter, series.label)
 
