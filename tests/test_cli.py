@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -235,6 +236,64 @@ class TestSample:
         assert out.is_file()
 
 
+class TestSampleSchedule:
+    """``sample --schedule N`` is the grid of its betas, with the sampler that it was found with."""
+
+    FOUND: ClassVar = {
+        "ancestral": ShortSchedule(betas=(0.02, 0.3, 0.6), origin="learned", sampler={"name": "ancestral"}),
+        "ddim": ShortSchedule(
+            betas=(0.03, 0.2, 0.5), origin="refined", sampler={"name": "ddim", "eta": 0.5}, scores={"FD": 2.5}
+        ),
+        "drawn": ShortSchedule(betas=(0.1, 0.2), origin="drawn"),
+    }
+
+    @pytest.fixture
+    def model(self, run: Run, tmp_path: Path) -> Path:
+        path = Path(shutil.copy(run.model, tmp_path / "roll.safetensors"))
+        write_schedules(path, lambda _: self.FOUND.values(), fingerprint(path))
+        return path
+
+    def draw(self, model: Path, *words: str) -> np.ndarray:
+        out = model.parent / "drawn.npz"
+        assert main(["sample", str(model), "--count", "5", "--device", "cpu", "--out", str(out), *words]) == 0
+        with np.load(out) as table:
+            return table["samples"]
+
+    @pytest.mark.parametrize(
+        ("words", "name", "sampler"),
+        [
+            ("--schedule 3", "ddim", "ddim --sampler.eta 0.5"),
+            ("--schedule 3 --sampler ddim", "ddim", "ddim --sampler.eta 0.5"),
+            ("--schedule 3 --sampler.eta 0.2", "ddim", "ddim --sampler.eta 0.2"),
+            ("--schedule 3 --sampler ancestral", "ancestral", "ancestral"),
+            ("--schedule 2", "drawn", "ddim"),
+            ("--schedule 2 --sampler ancestral", "drawn", "ancestral"),
+        ],
+    )
+    def test_it_is_the_grid_of_its_betas(self, model: Path, words: str, name: str, sampler: str) -> None:
+        betas = " ".join(map(repr, self.FOUND[name].betas))
+        expected = self.draw(model, "--sampler", *sampler.split(), "--grid", "betas", "--grid.betas", betas)
+        np.testing.assert_array_equal(self.draw(model, *words.split()), expected)
+
+    def test_it_takes_as_many_calls_as_it_has_steps(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.draw(model, "--schedule", "3")
+        assert "5 samples, 3 network calls each" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("words", ["--steps 8", "--grid uniform", "--grid betas --grid.betas 0.5"])
+    def test_what_it_decides_is_not_asked_for_twice(
+        self, words: str, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert usage(["sample", str(model), "--schedule", "3", *words.split()]) == 2
+        assert "--schedule says which levels are visited; leave out" in errors(capsys)
+
+    @pytest.mark.parametrize("words", ["--schedule 7", "--schedule three"])
+    def test_one_that_is_not_kept(self, words: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["sample", str(model), *words.split(), "--out", str(model.parent / "a.npz")]) == 1
+        said = errors(capsys)
+        assert "roll.safetensors keeps no schedule of" in said
+        assert "schedule with --list tells those" in said
+
+
 class TestEvaluate:
     WORDS = ("--steps", "3,4", "--seeds", "0,1", "--count", "150", "--metrics", "sliced_wasserstein,energy")
 
@@ -348,7 +407,7 @@ class TestSchedule:
             ShortSchedule(betas=(0.03, 0.2, 0.5), origin="refined", sampler={"name": "ddim"}, scores={"FD": 2.5}),
             ShortSchedule(betas=(0.1, 0.2), origin="drawn", title="mine"),
         ]
-        write_schedules(model, found, fingerprint(model))
+        write_schedules(model, lambda _: found, fingerprint(model))
         return model
 
     def test_what_is_found_is_kept_and_told(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -373,7 +432,7 @@ class TestSchedule:
         self, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "fast.safetensors"
-        assert main(["schedule", str(model), *SEARCH, "--most", "1", "--wanted", "1", "--out", str(out)]) == 0
+        assert main(["schedule", str(model), *SEARCH, "--most", "1", "--wanted", "", "--out", str(out)]) == 0
         assert "No start gave a schedule of at most 1 steps" in capsys.readouterr().out
         assert not out.exists()
 
@@ -403,6 +462,26 @@ class TestSchedule:
         assert "0 imported, 1 there already" in capsys.readouterr().out
         assert len(read_header(other).schedules) == 2
 
+    def test_one_that_ended_before_clean_data_is_marked(self, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        short = ShortSchedule(betas=(0.04, 0.09, 0.23), origin="learned", start=(0.16, 0.23))
+        drawn = ShortSchedule(betas=(0.99996,), origin="drawn")
+        write_schedules(model, lambda _: [short, drawn], fingerprint(model))
+        assert main(["schedule", str(model), "--list"]) == 0
+        _, nearly_one, row, said = capsys.readouterr().out.splitlines()
+        assert nearly_one.split()[-1] == "1-4e-05", "not 1, which no beta is"
+        assert row.split()[:2] == ["3", "14.0*"]
+        assert said == "* ended at the smallest beta, before clean data, which takes N_min steps from their start."
+
+    def test_a_sampler_that_is_not_known_here_is_still_listed(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        other = ShortSchedule(betas=(0.3,), origin="imported", sampler={"name": "of tomorrow"})
+        write_schedules(model, lambda _: [other], fingerprint(model))
+        assert main(["schedule", str(model), "--list"]) == 0
+        assert "of tomorrow" in capsys.readouterr().out
+        assert main(["sample", str(model), "--schedule", "1", "--out", str(model.parent / "a.npz")]) == 1
+        assert "of tomorrow" in errors(capsys)
+
     def test_of_several_the_judged_one_is_exported(self, kept: Path, tmp_path: Path) -> None:
         assert main(["schedule", str(kept), "--export", str(tmp_path / "a.json"), "--steps", "3"]) == 0
         assert json.loads((tmp_path / "a.json").read_text())["schedules"][0]["betas"] == [0.03, 0.2, 0.5]
@@ -431,6 +510,7 @@ class TestSchedule:
             ("--export a.csv --steps 2 --sampler ddim", "keeps no schedule of 2 steps for ddim"),
             ("--export a.png --steps 3", "a.png is not possible: it ends in .csv or .json"),
             ("--import gone.csv", "gone.csv"),
+            ("--import gone.csv --out copy.safetensors", "gone.csv"),
             ("--out copy.pt", "must end in .safetensors"),
             ("--out roll.safetensors", "is there already"),
             ("--wanted 20", "wanted = '20' is not possible: type whole numbers from 1 to 16"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import math
 import os
 import tempfile
 import time
@@ -27,6 +26,7 @@ from studio.core.grids import Betas
 from studio.core.knobs import build, knobs_of, values_of
 from studio.core.registry import find, methods
 from studio.core.sampling import SampleKnobs, SampleSpec, sample, subject_of, to_uint8
+from studio.core.short_schedule import best_of
 from studio.session.catalog import locate
 
 
@@ -91,11 +91,11 @@ def _take_schedule(options: dict[str, Any], values: dict[str, dict[str, Any]], p
             f"{path.name} keeps no schedule of {options['schedule']} steps for this sampler; "
             "denoising-studio schedule with --list tells those it keeps, and without it searches some."
         )
-    schedule = min(fitting, key=lambda each: min(each.scores.values(), default=math.inf))
+    schedule = best_of(fitting)
     options["grid"], values["grid"] = "betas", values_of(Betas.of(schedule))
-    if not options["sampler"] and schedule.sampler:
+    if schedule.sampler:
         settings = {name: value for name, value in schedule.sampler.items() if name != "name"}
-        options["sampler"], values["sampler"] = schedule.sampler["name"], settings
+        options["sampler"], values["sampler"] = schedule.sampler["name"], settings | values["sampler"]
 
 
 def _check_writable(path: Path) -> None:
@@ -111,7 +111,6 @@ def _check_writable(path: Path) -> None:
 
 
 def _draw(options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> int:
-
     spec = SampleSpec(
         sampler=build(find("sampler", options["sampler"]), values["sampler"]),
         grid=build(find("grid", options["grid"]), values["grid"]),

@@ -22,10 +22,11 @@ from studio.core.recipes.bilateral import Bilateral
 from studio.core.registry import find, methods
 from studio.core.schedule_files import adopted, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedule_search import SearchKnobs
-from studio.core.short_schedule import ShortSchedule, fewest_steps
+from studio.core.short_schedule import ShortSchedule, best_of, fewest_steps
 from studio.session.catalog import locate
 from studio.session.schedule import SearchJob
 
+_SHORT = "*"
 _OTHERS = ("list", "import", "export")
 """What the command does in place of a search."""
 
@@ -77,7 +78,7 @@ def main(words: list[str]) -> int:
     if options["export"]:
         return _export(path, options["export"], options["steps"], options["sampler"])
     if options["import"]:
-        return _import(_target(path, options["out"]), options["import"])
+        return _import(path, options["out"], options["import"])
     built: dict[str, Any] = {part: build(cls, values[part]) for part, cls in parts.items()}
     knobs = build(SearchKnobs, values["knobs"])
     _ = knobs.wanted_steps  # refused before a copy is made
@@ -143,18 +144,24 @@ def _list(path: Path) -> int:
     return 0
 
 
-def _import(path: Path, files: Sequence[Path]) -> int:
+def _import(path: Path, out: Path | None, files: Sequence[Path]) -> int:
     """Keep the schedules of all files beside those that are there; those of other models as imported ones."""
-    mark, kept = fingerprint(path), list(read_header(path).schedules)
+    mark = fingerprint(path)
+    # All are read before a copy is made.
     found = [adopted(schedule, mark) for file in files for schedule in read_schedules(file)]
-    before = len(kept)
-    for schedule in found:
-        if not any(each.betas == schedule.betas and each.sampler == schedule.sampler for each in kept):
-            kept.append(schedule)
-    write_schedules(path, kept, mark)
-    new = len(kept) - before
-    known = f", {len(found) - new} there already" if new < len(found) else ""
-    print(f"{new} imported{known} -> {path}")
+    target = _target(path, out)
+    new: list[ShortSchedule] = []
+
+    def change(kept: Sequence[ShortSchedule]) -> list[ShortSchedule]:
+        for schedule in found:
+            known = [*kept, *new]
+            if not any(each.betas == schedule.betas and each.sampler == schedule.sampler for each in known):
+                new.append(schedule)
+        return [*kept, *new]
+
+    write_schedules(target, change, mark)
+    there = f", {len(found) - len(new)} there already" if len(new) < len(found) else ""
+    print(f"{len(new)} imported{there} -> {target}")
     return 0
 
 
@@ -166,7 +173,7 @@ def _export(path: Path, target: Path, steps: int, sampler: str | None) -> int:
         raise ValueError(
             f"{path.name} keeps no schedule of {steps} steps{f' for {sampler}' if sampler else ''}; it keeps {lengths}."
         )
-    schedule = min(fitting, key=_rank)
+    schedule = best_of(fitting)
     if len(fitting) > 1:
         note(f"{len(fitting)} schedules have {steps} steps; this is {_sampler(schedule) or 'the first'}'s.")
     match target.suffix.lower():
@@ -184,31 +191,34 @@ def _export(path: Path, target: Path, steps: int, sampler: str | None) -> int:
     return 0
 
 
-def _rank(schedule: ShortSchedule) -> tuple[bool, float]:
-    """Schedules with scores first, then the lowest; scores of the same model are of one measure in most cases."""
-    return not schedule.scores, min(schedule.scores.values(), default=0.0)
-
-
 def _print_table(schedules: Sequence[ShortSchedule]) -> None:
     rows = [("steps", "sampler", "score", "N_min", "origin", "betas, from the cleanest")]
     for each in schedules:
         score = next((f"{key.split(' · ')[0]} {brief(value)}" for key, value in each.scores.items()), "")
         # Betas that were moved no longer follow from their start, and its bound does not hold for them.
         bound = f"{fewest_steps(*each.start):.1f}" if each.start and each.origin == "learned" else ""
+        bound += _SHORT * each.is_cut_short
         rows.append((str(each.steps), _sampler(each), score, bound, each.origin, _in_brief(each.betas)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if any(each.is_cut_short for each in schedules):
+        print(f"{_SHORT} ended at the smallest beta, before clean data, which takes N_min steps from their start.")
 
 
 def _sampler(schedule: ShortSchedule) -> str:
-    """Its sampler in words; "" where it was found with none."""
-    return sampler_title(method_from_dict("sampler", schedule.sampler), defaults=False) if schedule.sampler else ""
+    """Its sampler in words; "" where it was found with none, its plain name where this studio does not know it."""
+    if not schedule.sampler:
+        return ""
+    try:
+        return sampler_title(method_from_dict("sampler", schedule.sampler), defaults=False)
+    except ValueError:
+        return str(schedule.sampler.get("name"))
 
 
 def _in_brief(betas: Sequence[float], most: int = 6) -> str:
-    """The betas in three digits; of very many the ends."""
-    words = [f"{beta:.3g}" for beta in betas]
+    """The betas in three digits, close to 1 by what is missing; of very many the ends."""
+    words = [f"{beta:.3g}" if beta < 0.9995 else f"1-{1.0 - beta:.0e}" for beta in betas]
     return " ".join(words if len(words) <= most else [*words[: most // 2], "…", *words[-most // 2 :]])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,6 +120,21 @@ def conditioned(
     elif cond is not None and knobs.guidance > 0.0:
         denoiser = Guided(denoiser, knobs.guidance)
     return Clipped(denoiser) if knobs.clip and subject.is_image else denoiser, cond
+
+
+def drawn(subject: Subject, spec: SampleSpec, device: torch.device, size: int) -> Iterator[np.ndarray | None]:
+    """All samples of ``spec``, ``size`` at a time: None after every step, and each batch (B, ...) as it is done.
+
+    Images are uint8 as :func:`to_uint8` makes them, points float32.
+    """
+    count = spec.knobs.count
+    for first in range(0, count, size):
+        x = None
+        for step in sample(subject, spec, device, indices=range(first, min(first + size, count))):
+            x = step.x
+            yield None
+        assert x is not None
+        yield (to_uint8(x) if subject.is_image else x.float()).cpu().numpy()
 
 
 def sample(

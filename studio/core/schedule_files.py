@@ -88,9 +88,13 @@ def write_csv(path: Path, schedule: ShortSchedule) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["n", "beta", "alpha", "sigma", "log_snr"])
-    for index, (beta, alpha) in enumerate(zip(schedule.betas, schedule.alphas, strict=True)):
-        variance = -math.expm1(2.0 * math.log(alpha))
-        writer.writerow([index + 1, beta, alpha, math.sqrt(variance), math.log(alpha**2 / variance)])
+    log_alpha_bar = 0.0
+    for index, beta in enumerate(schedule.betas):
+        # Not by way of alpha, which rounds to 1 after a tiny beta.
+        log_alpha_bar += math.log1p(-beta)
+        variance = -math.expm1(log_alpha_bar)
+        log_snr = log_alpha_bar - math.log(variance)
+        writer.writerow([index + 1, beta, math.exp(0.5 * log_alpha_bar), math.sqrt(variance), log_snr])
     write_text(path, out.getvalue())
 
 
@@ -208,20 +212,21 @@ def _number(path: Path, text: str) -> float:
 
 
 def _read_json(path: Path) -> list[ShortSchedule]:
+    text = _text_of(path)
     try:
-        table = json.loads(_text_of(path))
+        table = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path.name} is no JSON ({error}). {_MEND}") from None
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply to be a schedule. {_MEND}") from None
+    except ValueError:  # Python reads no whole number of thousands of digits
+        raise ValueError(f"{path.name} holds a number with too many digits. {_MEND}") from None
     if isinstance(table, list):
         return _of_list(path, table)
     if isinstance(table, Mapping) and isinstance(table.get("schedules"), list):
-        with _naming(path):
-            return [ShortSchedule.from_dict(each) for each in table["schedules"]]
+        return [_of_table(path, each) for each in table["schedules"]]
     if isinstance(table, Mapping) and "betas" in table:
-        with _naming(path):
-            return [ShortSchedule.from_dict(table)]
+        return [_of_table(path, table)]
     if isinstance(table, Mapping) and "num_train_timesteps" in table:
         return [_of_diffusers(path, table)]
     raise ValueError(
@@ -231,9 +236,18 @@ def _read_json(path: Path) -> list[ShortSchedule]:
 
 def _of_list(path: Path, values: Sequence[Any]) -> list[ShortSchedule]:
     if values and all(isinstance(value, Mapping) for value in values):
-        with _naming(path):
-            return [ShortSchedule.from_dict(value) for value in values]
+        return [_of_table(path, value) for value in values]
     return [_imported(path, values)]
+
+
+def _of_table(path: Path, table: Any) -> ShortSchedule:
+    from studio.core.config import method_from_dict
+
+    with _naming(path):
+        schedule = ShortSchedule.from_dict(table)
+        if schedule.sampler:
+            method_from_dict("sampler", schedule.sampler)  # one that nobody knows could not be sampled with later
+        return schedule
 
 
 def _of_diffusers(path: Path, config: Mapping[str, Any]) -> ShortSchedule:

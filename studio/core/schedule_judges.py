@@ -30,14 +30,14 @@ from studio.core.knobs import Knobbed, knob
 from studio.core.levels import Level, diffuse, from_log_snr, log_snr, prior_mismatch
 from studio.core.metrics.base import Metric, Reference, measure
 from studio.core.noise import Noise, Stream
-from studio.core.registry import find, register
+from studio.core.registry import register
 from studio.core.samplers.base import Sampler
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, drawn, labels_of
 from studio.core.schedules import Tabulated
+from studio.core.scoring import metric_for
 
 NUM_LEVELS = 48
 _BATCH = 64
-_METRICS = {"image": "fd", "points": "sliced_wasserstein"}
 _HELD_OUT = "held-out items"
 
 
@@ -97,7 +97,7 @@ class BySamples(Judge):
     def prepare(
         self, subject: Subject, dataset: Dataset, device: torch.device, knobs: SampleKnobs
     ) -> Generator[float, None, Jury]:
-        metric: Metric = find("metric", _METRICS[dataset.kind])()
+        metric = metric_for(dataset)
         labels_of(knobs.label, subject.class_names, ())  # refused here rather than for every schedule
         yield from features.prepare(dataset, device=device)
         reference = features.reference_for(dataset, device=device)
@@ -135,24 +135,19 @@ class _SampleJury(Jury):
             clip=self._knobs.clip,
         )
         spec = SampleSpec(sampler=sampler, grid=_grid(betas), knobs=knobs)
-        for first in range(0, count, size):
-            x = None
-            for step in sample(self._subject, spec, self._device, indices=range(first, min(first + size, count))):
-                x = step.x
+        for part in drawn(self._subject, spec, self._device, size):
+            if part is None:
                 yield None
-            assert x is not None
-            parts.append((to_uint8(x) if self._subject.is_image else x.float()).cpu().numpy())
+            else:
+                parts.append(part)
         labels = labels_of(knobs.label, self._subject.class_names, range(count))
         rows = None if labels is None else np.array(labels, np.int64)
         evidence = features.judge(np.concatenate(parts), rows, self._dataset, device=self._device)
         return measure(self._metric, evidence, self._reference)[self._metric.quantities[0].name].value
 
     def key(self, sampler: Sampler) -> str:
-        words = [sampler_title(sampler)]
-        if self._subject.class_names:
-            words += [f"w {self._knobs.guidance:g}"] if self._knobs.guidance else []
-            words += [f"label {self._knobs.label}"] if self._knobs.label != "each" else []
-        return score_key(self.quantity, self._reference.network, self._judge.count, " ".join(words))
+        words = f"{sampler_title(sampler)}{conditions(self._subject, self._knobs)}"
+        return score_key(self.quantity, self._reference.network, self._judge.count, words)
 
 
 @register("judge", "error")
@@ -183,7 +178,7 @@ class ByError(Judge):
     ) -> Generator[float, None, Jury]:
         batch = Batches(dataset, 1, device=device).held_out(self.count)
         curve = yield from measured(subject, batch, self.seed, knobs)
-        return _ErrorJury(curve)
+        return _ErrorJury(curve, conditions(subject, knobs, plain=True))
 
 
 @register("judge", "bound")
@@ -210,7 +205,7 @@ class ByBound(Judge):
     ) -> Generator[float, None, Jury]:
         batch = Batches(dataset, 1, device=device).held_out(self.count)
         curve = yield from measured(subject, batch, self.seed, knobs, with_reconstruction=True)
-        return _BoundJury(curve, subject.is_image)
+        return _BoundJury(curve, subject.is_image, conditions(subject, knobs, plain=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -317,8 +312,8 @@ class _ErrorJury(Jury):
 
     quantity = "Denoising error"
 
-    def __init__(self, curve: ErrorCurve) -> None:
-        self._curve = curve
+    def __init__(self, curve: ErrorCurve, conditions: str) -> None:
+        self._curve, self._conditions = curve, conditions
 
     def score(self, betas: Sequence[float], sampler: Sampler) -> Generator[None, None, float]:
         levels, curve = _levels(betas), self._curve
@@ -328,20 +323,21 @@ class _ErrorJury(Jury):
         return total
 
     def key(self, sampler: Sampler) -> str:
-        return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler))
+        return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler) + self._conditions)
 
 
 class _BoundJury(Jury):
     """Adds up the terms of the bound."""
 
-    def __init__(self, curve: ErrorCurve, is_image: bool) -> None:
-        self._curve = curve
+    def __init__(self, curve: ErrorCurve, is_image: bool, conditions: str) -> None:
+        self._curve, self._conditions = curve, conditions
         self._unit = math.log(2.0) if is_image else 1.0
         self.quantity = "NLL bound, bits/dim" if is_image else "NLL bound, nats/dim"
 
     def score(self, betas: Sequence[float], sampler: Sampler) -> Generator[None, None, float]:
         levels, curve = _levels(betas), self._curve
-        total = prior_kl(levels[0], curve.mean**2 + curve.std**2)
+        # DDPM's L_T: given an item, q(x) is a Gaussian of no width but sigma's.
+        total = prior_mismatch(levels[0], math.hypot(curve.mean, curve.std), 0.0)
         for t, s in pairwise(levels[:-1]):
             total += 0.5 * (math.exp(log_snr(s)) - math.exp(log_snr(t))) * curve.error_at(t)
         total += curve.reconstruction_at(levels[-2])
@@ -349,14 +345,20 @@ class _BoundJury(Jury):
         return total / self._unit
 
     def key(self, sampler: Sampler) -> str:
-        return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler))
+        return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler) + self._conditions)
 
 
-def prior_kl(level: Level, mean_square: float) -> float:
-    """E KL(q(x | x0) || N(0, 1)) a dimension, in nats, at a VP level, for data of this E x0**2: DDPM's L_T."""
-    alpha_bar = float(level.alpha) ** 2
-    # log1p: near the prior all terms cancel but for the last digits.
-    return 0.5 * (alpha_bar * mean_square - alpha_bar - math.log1p(-alpha_bar))
+def conditions(subject: Subject, knobs: SampleKnobs, *, plain: bool = False) -> str:
+    """What a score's key adds to the sampler, so that only scores of one measure are compared: " w 0.3 label none".
+
+    ``plain`` is for judges of the model without guidance, who give each item its own class or none.
+    """
+    words, label = [], knobs.label.strip().lower()
+    if subject.class_names:
+        words += [f"w {knobs.guidance:g}"] if knobs.guidance and label != "none" and not plain else []
+        words += [f"label {label}"] if label != "each" and (label == "none" or not plain) else []
+    words += ["not clipped"] if subject.is_image and not knobs.clip else []
+    return "".join(f" {word}" for word in words)
 
 
 def _reconstruction(x0: Tensor, belief: Tensor, mse: float, is_image: bool) -> float:

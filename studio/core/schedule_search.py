@@ -2,8 +2,8 @@
 
 Every start (alpha_N, beta_N) of a table emits a schedule for each driver, a judge says what it is worth, and the best
 of each number of steps is kept. Then the best are bettered: their starts are tried again a little elsewhere, a number
-of steps that is wanted is also taken from its neighbours, and at last the betas themselves descend on the judge's
-score, which takes neither gradients nor the schedule network:
+of steps that is wanted is also taken from its neighbours and from plain grids, and at last the betas themselves descend
+on the judge's score, which takes neither gradients nor the schedule network:
 
     lambda_n <- lambda_n +- h cos(pi k (n - 1/2) / N),   k = 0 ... min(N, 5) - 1,   and lambda_1 alone,
 
@@ -28,6 +28,7 @@ from studio.core import events
 from studio.core.config import method_to_dict
 from studio.core.data.base import Dataset
 from studio.core.evaluation import sampler_title
+from studio.core.grids import Grid, LogSNR, Quadratic, Uniform
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import CLEAN, beta_between, from_log_snr, log_snr
 from studio.core.networks.schedule_net import ScheduleNetwork
@@ -42,6 +43,7 @@ from studio.core.schedule_judges import Judge, Jury
 from studio.core.schedule_training import ScheduleControl
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 
+PLAIN: tuple[Grid, ...] = (Uniform(), Quadratic(), LogSNR())
 MODES = 5
 FIRST_MOVE = 0.4
 """In log-SNR; halved after every round that found nothing better."""
@@ -156,12 +158,16 @@ class Place(NamedTuple):
     column: int | None = None
 
     def refusal(self, most: int) -> str:
-        """Why no schedule of at most ``most`` steps can begin here; "" where one may."""
+        """Why no schedule of at most ``most`` steps leads from here to clean data; "" where one may.
+
+        One that ends at the floor long before clean data may be shorter than the bound, but is of no use: its levels
+        are worked out anew from its betas, and then begin far from noise.
+        """
         if self.alpha > math.sqrt(1.0 - self.beta):
             limit = math.sqrt(1.0 - self.beta)
             return f"The first step would leave more than the whole signal: alpha is at most {limit:.2f} here."
         bound = fewest_steps(self.alpha, self.beta)
-        return f"From here it takes {math.ceil(bound)} steps at least." if bound > most else ""
+        return f"From here to clean data it takes {math.ceil(bound)} steps at least." if bound > most else ""
 
 
 class _Stopped(Exception):
@@ -169,7 +175,7 @@ class _Stopped(Exception):
 
 
 class Search:
-    """One search for a model's short schedules, with a trained schedule network.
+    """One search for a model's short schedules.
 
     ``best`` has the best schedule so far of each number of steps with each sampler (its name in
     :attr:`SearchKnobs.samplers`), also where the search was stopped. ``fingerprint`` is the model's, which the
@@ -180,13 +186,12 @@ class Search:
         self,
         subject: Subject,
         dataset: Dataset,
-        network: ScheduleNetwork,
         knobs: SearchKnobs,
         judge: Judge,
         device: torch.device,
         fingerprint: str = "",
     ) -> None:
-        self.subject, self.dataset, self.network = subject, dataset, network
+        self.subject, self.dataset = subject, dataset
         self.knobs, self.judge, self.device, self.fingerprint = knobs, judge, device, fingerprint
         self.best: dict[tuple[int, str], ShortSchedule] = {}
         self._wanted = knobs.wanted_steps
@@ -198,15 +203,27 @@ class Search:
         self._alphas = [from_log_snr(place).alpha for place in _interior(noisiest, 0.0, knobs.starts)]
         self._betas = _interior(0.0, 1.0, knobs.starts)
         self._known: dict[tuple[tuple[float, ...], str], tuple[float, str]] = {}
+        self._prepared: Jury | None = None
         self._pace = _Pace(knobs.most)
 
-    def run(self, control: ScheduleControl) -> Iterator[events.Event | None]:
-        """Search until nothing is left to try, or until told to stop. Yields a message or None after every step.
+    def prepare(self, control: ScheduleControl) -> Iterator[events.Event | None]:
+        """Prepare the judge, before there is a schedule network; :meth:`run` does it where that was not done.
 
-        The table's axes come first, then a ``ScheduleFound`` for every candidate and a ``SearchProgress`` after it.
         Raises ValueError in plain words where the judge cannot judge this model.
         """
         self._control = control
+        try:
+            self._prepared = yield from self._prepare()
+        except _Stopped:
+            return
+
+    def run(self, control: ScheduleControl, network: ScheduleNetwork) -> Iterator[events.Event | None]:
+        """Search until nothing is left to try, or until told to stop. Yields a message or None after every step.
+
+        ``network`` is the trained schedule network. The table's axes come first, then a ``ScheduleFound`` for every
+        candidate and a ``SearchProgress`` after it. Raises ValueError as :meth:`prepare`.
+        """
+        self._control, self._network = control, network
         yield events.TableShape(
             rows=tuple(f"{alpha:.3g}" for alpha in self._alphas),
             columns=tuple(f"{beta:.3g}" for beta in self._betas),
@@ -215,7 +232,7 @@ class Search:
         )
         self._plan()
         try:
-            self._jury: Jury = yield from self._prepare()
+            self._jury = self._prepared or (yield from self._prepare())
             yield from self._try_starts()
             yield from self._try_again()
             yield from self._fill_in()
@@ -269,7 +286,10 @@ class Search:
                 yield self._progress("retries", f"Near the best start of {_words(*key)}")
 
     def _fill_in(self) -> Iterator[events.Event | None]:
-        """Each wanted number of steps from its nearest neighbours, kept where none was emitted or it is better."""
+        """Each wanted number of steps from its nearest neighbours and from plain grids, kept where it is better.
+
+        A search whose schedules lose to evenly spaced steps would be of no use, so those are candidates like others.
+        """
         for driver in self.knobs.samplers:
             for steps in self._wanted:
                 counts = [count for count, name in self.best if name == driver]
@@ -279,6 +299,9 @@ class Search:
                     if neighbour is not None:
                         yield from self._try_neighbour(steps, neighbour, driver)
                     yield self._progress("fill", f"{_words(steps, driver)} from its neighbours")
+                for grid in PLAIN:
+                    yield from self._try_plain(steps, grid, driver)
+                    yield self._progress("fill", f"{_words(steps, driver)} {grid.title}")
 
     def _descend(self) -> Iterator[events.Event | None]:
         """Pattern search on the log-SNRs of the levels; a round without success halves the moves of the next.
@@ -287,11 +310,12 @@ class Search:
         as a whole and bend it; its last level, which decides how much noise the last jump must remove at once, also
         moves alone. Before a number of steps is moved, the path of the one that was moved before it is tried there.
         """
-        found = [key for key in sorted(self.best, key=_by_driver) if key[0] in self._wanted or not self._wanted]
+        found = sorted(self.best, key=_by_driver) if self.knobs.descent else []
+        found = [key for key in found if key[0] in self._wanted or not self._wanted]
         moves = sum(2 * self.knobs.descent * len(directions(steps)) for steps, _ in found)
         self._pace.plan("descent", moves + len(found))
         before: tuple[int, str] | None = None
-        for steps, driver in found if self.knobs.descent else ():
+        for steps, driver in found:
             if before is not None and before[1] == driver:
                 yield from self._try_neighbour(steps, before[0], driver)
             yield self._progress("descent", f"Moving the betas of {_words(steps, driver)}")
@@ -338,7 +362,7 @@ class Search:
         )
         noise, betas, reason = Noise(seed, range(self.knobs.images), self.device), [], ""
         for step in emit(
-            self.network,
+            self._network,
             self._denoiser,
             emission,
             (place.alpha, place.beta),
@@ -355,6 +379,18 @@ class Search:
         """Judge the best path of another number of steps with as many levels as are wanted."""
         near = self.best[neighbour, driver]
         yield from self._try_path(resampled(log_snrs(near.betas), steps), near, driver)
+
+    def _try_plain(self, steps: int, grid: Grid, driver: str) -> Iterator[events.Event | None]:
+        """Judge a plain grid over the training schedule; nothing where it cannot have so many steps."""
+        try:
+            levels = grid.levels(self.subject.schedule, steps)
+        except ValueError:
+            return
+        betas = tuple(beta_between(t, s) for t, s in pairwise(levels))[::-1]
+        sampler = method_to_dict("sampler", self._samplers[driver])
+        yield from self._judge(
+            ShortSchedule(betas=betas, origin="plain", sampler=sampler, model=self.fingerprint), driver
+        )
 
     def _try_path(self, path: np.ndarray, origin: ShortSchedule, driver: str) -> Iterator[events.Event | None]:
         """Judge the schedule with these log-SNRs (N,), moved on from ``origin``; nothing where they are none."""
@@ -443,7 +479,7 @@ class Search:
         viable = sum(not place.refusal(knobs.most) for place in places)
         self._pace.plan("starts", viable * drivers * knobs.seeds, emits=True)
         self._pace.plan("retries", min(viable, knobs.most) * drivers * knobs.retries, emits=True)
-        self._pace.plan("fill", 2 * len(self._wanted) * drivers)
+        self._pace.plan("fill", (2 + len(PLAIN)) * len(self._wanted) * drivers)
         moves = sum(len(directions(steps)) for steps in self._wanted or range(1, knobs.most + 1))
         self._pace.plan("descent", 2 * knobs.descent * moves * drivers)
 

@@ -235,7 +235,10 @@ class _Curve:
 def cached(
     model: Model, dataset: Dataset, network_spec: ScheduleNetworkSpec, bilateral: Bilateral, seed: int = 0
 ) -> Path:
-    """Where the schedule network that these make is kept, whether it is there or not."""
+    """Where the schedule network that these make is kept, whether it is there or not.
+
+    Weights and settings alone name it. The device does not: there it differs by rounding.
+    """
     settings = {
         "model": [model.header.recipe, model.header.network, model.header.facts],
         "data": dataset.name,

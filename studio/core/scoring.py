@@ -17,11 +17,15 @@ from studio.core.checkpoints.header import score_key
 from studio.core.data.base import Dataset
 from studio.core.metrics.base import Metric, Reference, floor, measure
 from studio.core.registry import find
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, drawn, labels_of
 
 STEPS, SEED = 12, 0
 _BATCH = 64
-_METRICS = {"image": "fd", "points": "sliced_wasserstein"}
+
+
+def metric_for(dataset: Dataset) -> Metric:
+    """The measure that judges samples of this kind of data where one number must do."""
+    return find("metric", {"image": "fd", "points": "sliced_wasserstein"}[dataset.kind])()
 
 
 class Interruptible(Protocol):
@@ -41,8 +45,7 @@ class Scorer:
 
     def __init__(self, dataset: Dataset, count: int, device: torch.device) -> None:
         self.dataset, self.count, self.device = dataset, count, device
-        metric: type[Metric] = find("metric", _METRICS[dataset.kind])
-        self.metric = metric()
+        self.metric = metric_for(dataset)
         self._real: tuple[Reference, dict[str, float]] | None = None
 
     def run(self, subject: Subject, step: int, control: Interruptible) -> Iterator[events.Event | None]:
@@ -57,15 +60,13 @@ class Scorer:
             self._real = reference, {name: score.value for name, score in real.items()}
         reference, real_scores = self._real
         parts, size = [], _BATCH if subject.is_image else self.count
-        for first in range(0, self.count, size):
-            indices, x = range(first, min(first + size, self.count)), None
-            for state in sample(subject, self.spec, self.device, indices=indices):
-                if control.stopping or control.paused:
-                    return
-                x = state.x
-                yield None
-            assert x is not None
-            parts.append((to_uint8(x) if subject.is_image else x.float()).cpu().numpy())
+        for part in drawn(subject, self.spec, self.device, size):
+            if part is not None:
+                parts.append(part)
+                continue
+            if control.stopping or control.paused:
+                return
+            yield None
         evidence = features.judge(np.concatenate(parts), self._labels(subject), self.dataset)
         found = measure(self.metric, evidence, reference)
         yield events.Quality(

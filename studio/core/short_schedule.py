@@ -7,12 +7,13 @@ A checkpoint's description carries those that were found for it; no torch is nee
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 MOST_STEPS = 10_000
-Origin = Literal["learned", "refined", "drawn", "imported"]
+Origin = Literal["learned", "refined", "plain", "drawn", "imported"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +21,11 @@ class ShortSchedule:
     """A schedule of N steps. Raises ValueError in plain words for one that cannot be.
 
     ``betas`` (N,) go from the cleanest step to the noisiest, each in (0, 1). ``origin`` is "learned" where a schedule
-    network emitted it, "refined" where its betas were moved on after that. ``sampler`` is the table of the sampler that
-    it was found with, empty where none was. ``start`` is (alpha_N, beta_N), where Algorithm 3 began, and ``seed`` that
-    of the noise it began from. ``scores`` are named as a checkpoint's (``checkpoints.header.score_key``). ``model`` is
-    the fingerprint of the model it was found for, "" where it belongs to none.
+    network emitted it, "plain" where a search took it from an ordinary grid, "refined" where its betas were moved on
+    after that. ``sampler`` is the table of the sampler that it was found with, empty where none was. ``start`` is
+    (alpha_N, beta_N), where Algorithm 3 began, and ``seed`` that of the noise it began from. ``scores`` are named as a
+    checkpoint's (``checkpoints.header.score_key``). ``model`` is the fingerprint of the model it was found for, ""
+    where it belongs to none.
     """
 
     betas: tuple[float, ...]
@@ -60,6 +62,11 @@ class ShortSchedule:
             log_alpha += 0.5 * math.log1p(-beta)
             found.append(math.exp(log_alpha))
         return tuple(found)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether Algorithm 3 ended at its floor before clean data: after fewer steps than N_min of the start."""
+        return self.start is not None and self.origin == "learned" and self.steps < fewest_steps(*self.start) - 1e-6
 
     @property
     def name(self) -> str:
@@ -103,6 +110,22 @@ class ShortSchedule:
         return ShortSchedule(**values)
 
 
+def best_of(schedules: Sequence[ShortSchedule]) -> ShortSchedule:
+    """The one with the lowest score of the measure that most of them were judged by; the first where none was judged.
+
+    Scores of different measures do not compare. ``schedules`` must not be empty.
+    """
+    measures = Counter(key.partition(" · ")[0] for each in schedules for key in each.scores)
+    if not measures:
+        return schedules[0]
+    ((measure, _),) = measures.most_common(1)
+
+    def score(schedule: ShortSchedule) -> float:
+        return min((v for key, v in schedule.scores.items() if key.partition(" · ")[0] == measure), default=math.inf)
+
+    return min(schedules, key=score)
+
+
 def check_betas(betas: Sequence[float]) -> None:
     """Raise ValueError unless these are betas that can be sampled with: each in (0, 1), some but not too many."""
     if not betas:
@@ -120,7 +143,8 @@ def fewest_steps(alpha: float, beta: float) -> float:
     """N_min: with fewer steps a schedule that starts at (alpha_N, beta_N) cannot end at clean data.
 
     Algorithm 3 only ever shrinks beta, and each step takes alpha to alpha / sqrt(1 - beta): so N must be at least
-    ln(alpha_N**2) / ln(1 - beta_N). alpha and beta in (0, 1).
+    ln(alpha_N**2) / ln(1 - beta_N). One that the floor ends before alpha = 1 may be shorter than the bound of its
+    start, never than that of (``alphas[-1]``, ``betas[-1]``), where sampling with it begins. alpha and beta in (0, 1).
     """
     return 2.0 * math.log(alpha) / math.log1p(-beta)
 

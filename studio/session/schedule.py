@@ -7,13 +7,12 @@ its own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from studio.core import events
-from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import Model, write_schedules
 from studio.core.config import method_from_dict, method_to_dict
 from studio.core.data.base import Dataset
@@ -22,7 +21,7 @@ from studio.core.evaluation import fingerprint
 from studio.core.files import explain
 from studio.core.networks.schedule_net import CNNSpec, ScheduleNetwork, ScheduleNetworkSpec
 from studio.core.noise import Noise
-from studio.core.recipes.bilateral import Bilateral, Emission, emit
+from studio.core.recipes.bilateral import Bilateral, Emission, check_start, emit
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, conditioned, subject_of, to_uint8
@@ -68,14 +67,16 @@ class EmitJob:
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Opening the model")
         model, dataset = _opened(self.path, self.device)
-        mark, network = fingerprint(self.path), (yield from _network(self, model, dataset, control))
+        device, images = choose(self.device), self.emission.images  # type: ignore[arg-type]
+        mark, subject = fingerprint(self.path), subject_of(model)
+        # What is not possible is refused here, not after the schedule network was trained.
+        start = check_start(self.start)
+        denoiser, cond = conditioned(subject, self.knobs, range(images), device)
+        network = yield from _network(self, model, dataset, control)
         if network is None:
             return
-        device, images = choose(self.device), self.emission.images  # type: ignore[arg-type]
-        subject = subject_of(model)
-        denoiser, cond = conditioned(subject, self.knobs, range(images), device)
         noise, betas = Noise(self.seed, range(images), device), []
-        for step in emit(network, denoiser, self.emission, self.start, shape=subject.shape, cond=cond, noise=noise):
+        for step in emit(network, denoiser, self.emission, start, shape=subject.shape, cond=cond, noise=noise):
             betas.append(step.beta)
             yield events.Emitted(
                 index=step.index,
@@ -97,12 +98,12 @@ class EmitJob:
             betas=tuple(reversed(betas)),
             origin="learned",
             sampler=method_to_dict("sampler", sampler),
-            start=self.start,
+            start=start,
             seed=self.seed,
             model=mark,
         )
         yield events.ScheduleFound(
-            schedule=schedule, score=None, judge="", bound=fewest_steps(*self.start), reason=step.reason
+            schedule=schedule, score=None, judge="", bound=fewest_steps(*start), reason=step.reason
         )
 
 
@@ -123,16 +124,18 @@ class SearchJob:
     device: str = "auto"
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
-        _ = self.knobs.wanted_steps  # refused here, not after the schedule network was trained
         yield events.Status(text="Opening the model")
         model, dataset = _opened(self.path, self.device)
-        mark, network = fingerprint(self.path), (yield from _network(self, model, dataset, control))
+        mark, device = fingerprint(self.path), choose(self.device)  # type: ignore[arg-type]
+        # What does not fit the model is refused here, not after the schedule network was trained.
+        _ = self.bilateral.resolve_span(model.recipe.schedule)
+        search = Search(subject_of(model), dataset, self.knobs, self.judge, device, mark)
+        yield from search.prepare(control)
+        network = yield from _network(self, model, dataset, control)
         if network is None:
             return
-        device = choose(self.device)  # type: ignore[arg-type]
-        search = Search(subject_of(model), dataset, network, self.knobs, self.judge, device, mark)
         try:
-            yield from search.run(control)
+            yield from search.run(control, network)
         except Exception:
             yield from self._keep(search)
             raise
@@ -143,7 +146,7 @@ class SearchJob:
         if not found or not self.keep:
             return
         try:
-            write_schedules(self.path, merged(read_header(self.path).schedules, found), fingerprint(self.path))
+            write_schedules(self.path, lambda kept: merged(kept, found), fingerprint(self.path))
         except (OSError, ValueError) as error:
             reason = explain(error, self.path) if isinstance(error, OSError) else str(error)
             yield events.Warned(
@@ -156,17 +159,25 @@ class SearchJob:
 
 @dataclass(frozen=True)
 class KeepJob:
-    """Make ``schedules`` those that the checkpoint at ``path`` keeps.
+    """Let the checkpoint at ``path`` keep ``schedules``, in place of those with the betas of ``seen``.
 
-    Fails in plain words for one of another model and where the file cannot be written.
+    What else it keeps stays, also what a search has put there since the person saw the list: so one more is kept with
+    it alone in ``schedules``, and one is removed with it alone in ``seen``. Fails in plain words for a schedule of
+    another model and where the file cannot be written.
     """
 
     path: Path
     schedules: tuple[ShortSchedule, ...]
+    seen: tuple[ShortSchedule, ...] = ()
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
-        write_schedules(self.path, self.schedules, fingerprint(self.path))
+        write_schedules(self.path, self._changed, fingerprint(self.path))
         yield events.Saved(path=str(self.path))
+
+    def _changed(self, kept: Sequence[ShortSchedule]) -> list[ShortSchedule]:
+        gone = {each.betas for each in self.seen}
+        stay = [each for each in kept if each.betas not in gone and each not in self.schedules]
+        return [*stay, *self.schedules]
 
 
 def job_of(request: Any) -> Job:
@@ -196,7 +207,7 @@ def merged(kept: Iterable[ShortSchedule], found: Iterable[ShortSchedule]) -> lis
 
 
 def _compete(old: ShortSchedule, new: ShortSchedule) -> bool:
-    by_search = old.origin in ("learned", "refined")
+    by_search = old.origin in ("learned", "refined", "plain")
     return by_search and old.steps == new.steps and dict(old.sampler) == dict(new.sampler)
 
 

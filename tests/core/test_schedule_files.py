@@ -158,7 +158,7 @@ def test_the_checkpoint_keeps_everything(tmp_path: Path) -> None:
     path.write_bytes(DIGITS.read_bytes())
     model = fingerprint(path)
     mine = [ShortSchedule.from_dict(FULL.to_dict() | {"model": model}), drawn([0.25])]
-    write_schedules(path, mine, model)
+    write_schedules(path, lambda _: mine, model)
     assert read_schedules(path) == sorted(mine, key=lambda schedule: schedule.steps)
 
 
@@ -283,7 +283,7 @@ def test_more_bad_files(tmp_path: Path) -> None:
 
 def _without_schedules(path: Path) -> Path:
     path.write_bytes(DIGITS.read_bytes())
-    write_schedules(path, [], "")
+    write_schedules(path, lambda _: [], "")
     return path
 
 
@@ -400,3 +400,24 @@ def test_diffusers_own_pipeline_gives_the_same_images(
     theirs = pipeline(batch_size=4, output_type="pt", **given).images
     assert ours.std() > 0.1
     torch.testing.assert_close(theirs, ours, rtol=0.0, atol=2e-5)
+
+
+def test_a_beta_too_small_to_change_alpha_is_written_and_read(tmp_path: Path) -> None:
+    schedule = ShortSchedule(betas=(1e-20, 0.5), origin="drawn")
+    write_csv(tmp_path / "a.csv", schedule)
+    assert read_schedules(tmp_path / "a.csv")[0].betas == schedule.betas
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1" + "0" * 5000 + "]", "a.json holds a number with too many digits. Mend the file"),
+        ('{"betas": [0.1], "sampler": {"name": "nonsense"}}', "a.json: 'nonsense' is no sampler"),
+        ('{"schedules": [{"betas": [0.1], "sampler": {"eta": 1.0}}]}', "a.json: A sampler needs a name"),
+        ('[{"betas": [0.1], "sampler": {"name": "ddim", "eta": 9}}]', "a.json: eta = 9 is not possible"),
+    ],
+)
+def test_what_could_not_be_sampled_with_later_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_schedules(tmp_path / "a.json")

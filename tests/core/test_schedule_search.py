@@ -17,7 +17,7 @@ from studio.core.data.base import Batch, Dataset
 from studio.core.data.points import SwissRoll
 from studio.core.exact import GaussianDenoiser
 from studio.core.grids import Betas
-from studio.core.levels import Level, from_log_snr, log_snr
+from studio.core.levels import Level, from_log_snr, log_snr, prior_mismatch
 from studio.core.metrics.base import measure
 from studio.core.networks.schedule_net import CNNSpec, ScheduleNetwork
 from studio.core.prediction import Prediction, from_x0
@@ -33,9 +33,9 @@ from studio.core.schedule_judges import (
     ErrorCurve,
     Judge,
     Jury,
+    conditions,
     discretised,
     measured,
-    prior_kl,
 )
 from studio.core.schedule_search import (
     Place,
@@ -184,7 +184,7 @@ class TestBound:
             level.sigma * math.sqrt(2 * math.pi)
         )
         gap = np.log(density + 1e-300) + 0.5 * steps**2 + 0.5 * math.log(2 * math.pi)
-        assert prior_kl(level, x0**2) == pytest.approx(np.trapezoid(density * gap, steps), rel=1e-6)
+        assert prior_mismatch(level, x0, 0.0) == pytest.approx(np.trapezoid(density * gap, steps), rel=1e-6)
 
 
 def _least_error(level: Level) -> float:
@@ -249,11 +249,11 @@ def network() -> ScheduleNetwork:
 
 
 def search(dataset: Dataset, knobs: SearchKnobs = SMALL, judge: Judge | None = None) -> Search:
-    return Search(SUBJECT, dataset, network(), knobs, judge or ByError(count=64), CPU, "of this model")
+    return Search(SUBJECT, dataset, knobs, judge or ByError(count=64), CPU, "of this model")
 
 
 def told(found: Search, control: Control | None = None) -> list[events.Event]:
-    return [event for event in found.run(control or Control()) if event is not None]
+    return [event for event in found.run(control or Control(), network()) if event is not None]
 
 
 def of(kind: type, messages: list[events.Event]) -> list[Any]:
@@ -351,7 +351,7 @@ class TestSearch:
     def test_stopping_keeps_what_was_found(self, gaussian: Dataset) -> None:
         stopped, control = search(gaussian), Control()
         found = 0
-        for event in stopped.run(control):
+        for event in stopped.run(control, network()):
             found += isinstance(event, events.ScheduleFound) and event.best
             if found == 2:
                 control.stop()
@@ -365,7 +365,7 @@ class TestSearch:
                 super().resume()
 
         paused, control, pauses = search(gaussian), Breather(), []
-        for count, event in enumerate(paused.run(control)):
+        for count, event in enumerate(paused.run(control, network())):
             if isinstance(event, events.Paused):
                 pauses.append(event.paused)
             elif count % 10 == 0:
@@ -396,7 +396,7 @@ class TestSearch:
         data = SwissRoll(num_points=1000).load()
         subject = dataclasses.replace(SUBJECT, denoiser=Fragile(0.0, 1.0))
         knobs = SearchKnobs(starts=2, wanted="", retries=0, descent=0, drivers="ddim", floor=0.5)
-        found = Search(subject, data, network(), knobs, BySamples(count=100), CPU)
+        found = Search(subject, data, knobs, BySamples(count=100), CPU)
         judged = [event for event in of(events.ScheduleFound, told(found)) if event.schedule]
         broken = [event for event in judged if event.score is None]
         assert broken
@@ -416,12 +416,44 @@ class TestRefusals:
 
     def test_places_say_why(self) -> None:
         assert "more than the whole signal: alpha is at most 0.71" in Place(0.8, 0.5).refusal(16)
-        assert Place(0.1, 0.1).refusal(16) == "From here it takes 44 steps at least."
+        assert Place(0.1, 0.1).refusal(16) == "From here to clean data it takes 44 steps at least."
         assert Place(0.5, 0.5).refusal(16) == ""
 
     def test_an_unknown_class(self, gaussian: Dataset) -> None:
         with pytest.raises(ValueError, match="knows no classes"):
             search(gaussian, SearchKnobs(label="seven"))
+
+
+def test_without_descent_progress_ends_at_the_whole_too(gaussian: Dataset) -> None:
+    progress = of(events.SearchProgress, told(search(gaussian, dataclasses.replace(SMALL, descent=0))))
+    assert (progress[-1].done, progress[-1].fraction) == (progress[-1].total, 1.0)
+
+
+class TestKeys:
+    """Scores under different names are not compared, so a name has all that changes the measure."""
+
+    @pytest.mark.parametrize(
+        ("judge", "knobs", "expected"),
+        [
+            (ByError(), {}, "DDIM η 0"),
+            (ByError(), {"guidance": 2.0, "label": "b"}, "DDIM η 0"),
+            (ByError(), {"label": "None", "guidance": 2.0}, "DDIM η 0 label none"),
+            (ByBound(), {"label": "none", "clip": False}, "DDIM η 0 label none"),
+        ],
+    )
+    def test_a_class_or_none(self, judge: Judge, knobs: dict[str, Any], expected: str, gaussian: Dataset) -> None:
+        subject = dataclasses.replace(SUBJECT, class_names=("a", "b"))
+        values = {"guidance": 0.3, **knobs}
+        jury = returned(judge.prepare(subject, gaussian, CPU, SampleKnobs(**values)))
+        assert jury.key(DDIM()).split(" · ")[-1] == expected
+
+    def test_guidance_counts_where_there_is_a_class(self) -> None:
+        subject = dataclasses.replace(SUBJECT, class_names=("a", "b"))
+        image = dataclasses.replace(subject, shape=(1, 2, 2))
+        assert conditions(subject, SampleKnobs(guidance=0.3)) == " w 0.3"
+        assert conditions(subject, SampleKnobs(guidance=0.3, label="none")) == " label none"
+        assert conditions(image, SampleKnobs(guidance=0.0, label="B", clip=False)) == " label b not clipped"
+        assert conditions(SUBJECT, SampleKnobs(guidance=0.3, clip=False)) == ""
 
 
 def test_a_schedule_found_is_one_that_can_be_kept(gaussian: Dataset) -> None:

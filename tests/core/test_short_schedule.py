@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.core.short_schedule import MOST_STEPS, ShortSchedule, check_betas, fewest_steps
+from studio.core.short_schedule import MOST_STEPS, ShortSchedule, best_of, check_betas, fewest_steps
 
 FULL = ShortSchedule(
     betas=(0.1 + 0.2, 1 / 3, 0.7),
@@ -103,3 +103,27 @@ def test_the_bound_of_a_linear_schedule_s_end() -> None:
         alpha = ShortSchedule(betas=tuple(betas), origin="drawn").alphas[-1]
         assert fewest_steps(alpha, betas[-1]) == pytest.approx(bound, abs=0.05)
     assert fewest_steps(math.sqrt(0.25), 0.5) == pytest.approx(2.0), "two halvings take alpha_bar from 1 to 1/4"
+
+
+def test_one_that_ends_at_the_floor_is_shorter_than_its_start_s_bound() -> None:
+    """From (0.16, 0.23) clean data are 14 steps away; a floor may end it before, and then sampling begins elsewhere."""
+    short = ShortSchedule(betas=(0.037, 0.087, 0.232), origin="learned", start=(0.16, 0.232))
+    whole = ShortSchedule(betas=(0.1, 0.4, 0.75), origin="learned", start=(0.36, 0.75))
+    assert short.steps < fewest_steps(0.16, 0.232)
+    assert short.is_cut_short
+    assert not whole.is_cut_short
+    for each in (short, whole):
+        assert each.steps >= fewest_steps(each.alphas[-1], each.betas[-1]), "this one holds always"
+    assert not dataclasses.replace(short, origin="refined").is_cut_short, "its start says nothing of it any more"
+
+
+def test_the_best_is_of_the_measure_that_most_were_judged_by() -> None:
+    by_fd, worse, by_error, unjudged = (
+        ShortSchedule(betas=(0.1 * n,), origin="learned", scores=scores)
+        for n, scores in enumerate(
+            ({"FD · 500 samples · DDIM": 2.0}, {"FD · 500 samples · Ancestral": 3.0}, {"Denoising error": 0.1}, {}), 1
+        )
+    )
+    assert best_of([unjudged, worse, by_error, by_fd]) == by_fd
+    assert best_of([unjudged, by_error]) == by_error
+    assert best_of([unjudged]) == unjudged

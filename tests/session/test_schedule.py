@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ class TestEmit:
         found = told(EmitJob(roll, NETWORK, BILATERAL, Emission(), (0.9, 0.4)))
         assert outcome(found) == "failed"
         assert "the first step would leave more than the whole signal" in of(events.Failed, found)[0].summary
+        assert not of(events.RatioCurve, found), "refused before the schedule network is trained"
 
     def test_a_step_at_a_time(self, roll: Path) -> None:
         told(ScheduleNetJob(roll, NETWORK, BILATERAL))
@@ -244,20 +246,45 @@ class TestSearch:
             ({"knobs": SearchKnobs(label="seven")}, "this model knows no classes"),
         ],
     )
-    def test_refusals(self, roll: Path, changes: dict[str, Any], said: str) -> None:
+    def test_refusals_come_before_the_network_is_trained(self, roll: Path, changes: dict[str, Any], said: str) -> None:
         found = told(search(roll, **changes))
         assert outcome(found) == "failed"
+        assert not of(events.RatioCurve, found)
         assert said in of(events.Failed, found)[0].summary
 
 
 class TestKeep:
-    def test_a_list_replaces_what_was_there(self, roll: Path) -> None:
+    def test_one_list_takes_the_place_of_another(self, roll: Path) -> None:
         one = ShortSchedule(betas=(0.1, 0.5), origin="drawn", title="mine")
         other = ShortSchedule(betas=(0.5,), origin="imported", model=fingerprint(roll))
+        seen: tuple[ShortSchedule, ...] = ()
         for schedules in ((one,), (one, other), ()):
-            found = told(KeepJob(roll, schedules))
+            found = told(KeepJob(roll, schedules, seen))
             assert of(events.Saved, found)[0].path == str(roll)
             assert {each.betas for each in read_header(roll).schedules} == {each.betas for each in schedules}
+            seen = schedules
+
+    def test_what_a_search_added_meanwhile_stays(self, roll: Path) -> None:
+        one, other = (ShortSchedule(betas=betas, origin="drawn") for betas in ((0.1, 0.5), (0.2, 0.5)))
+        told(KeepJob(roll, (one,)))
+        told(search(roll, knobs=dataclasses.replace(KNOBS, drivers="ddim", wanted="3", descent=0)))
+        found = {each.betas for each in read_header(roll).schedules} - {one.betas}
+        assert found
+        told(KeepJob(roll, (other,)))
+        assert {each.betas for each in read_header(roll).schedules} == found | {one.betas, other.betas}
+        told(KeepJob(roll, (), seen=(one,)))
+        assert {each.betas for each in read_header(roll).schedules} == found | {other.betas}
+        told(KeepJob(roll, (other,)))
+        assert len(read_header(roll).schedules) == len(found) + 1, "kept twice is kept once"
+
+    def test_those_who_change_a_file_at_once_undo_nothing(self, roll: Path) -> None:
+        schedules = [ShortSchedule(betas=(0.1, 0.01 * n), origin="drawn") for n in range(1, 9)]
+        threads = [threading.Thread(target=told, args=(KeepJob(roll, (each,)),)) for each in schedules]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {each.betas for each in read_header(roll).schedules} == {each.betas for each in schedules}
 
     def test_one_of_another_model_is_refused(self, roll: Path) -> None:
         found = told(KeepJob(roll, (ShortSchedule(betas=(0.5,), origin="learned", model="another"),)))

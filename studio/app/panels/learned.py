@@ -12,7 +12,7 @@ from studio.core.grids import Betas, Grid
 from studio.core.samplers.base import Sampler
 from studio.core.short_schedule import ShortSchedule
 
-_ORIGINS = {"learned": "learned", "refined": "learned", "drawn": "drawn", "imported": "imported"}
+_ORIGINS = {"learned": "learned", "refined": "learned", "plain": "plain", "drawn": "drawn", "imported": "imported"}
 
 
 def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:

@@ -12,7 +12,8 @@ import math
 import re
 import shutil
 import struct
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,26 +86,35 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     for key, value in scores.items():
         if not math.isfinite(value):
             raise ValueError(f"{key} = {value} is no score to keep: it takes a finite number.")
-    header = read_header(path)
     numbers = {key: float(value) for key, value in scores.items()}
-    _write_header(path, dataclasses.replace(header, scores={**header.scores, **numbers}))
+    with _CHANGING:
+        header = read_header(path)
+        _write_header(path, dataclasses.replace(header, scores={**header.scores, **numbers}))
 
 
-def write_schedules(path: Path, schedules: Sequence[ShortSchedule], model: str) -> None:
-    """Make ``schedules`` those that a checkpoint keeps, shortest first. ``model`` is its fingerprint.
+def write_schedules(
+    path: Path, change: Callable[[tuple[ShortSchedule, ...]], Iterable[ShortSchedule]], model: str
+) -> None:
+    """Let a checkpoint keep what ``change`` makes of its schedules, shortest first. ``model`` is its fingerprint.
 
+    ``change`` is given what the file keeps at this moment, so that of two who change it neither undoes the other.
     Weights and the rest of the description stay as they are, and the file is replaced whole or not at all. Raises
     ValueError for a schedule that was found for another model, NotACheckpoint and OSError as :func:`write_scores`.
     """
-    for schedule in schedules:
-        if schedule.model not in ("", model):
-            raise ValueError(
-                f"The schedule {schedule.name} was found for another model, so {path.name} does not keep it. "
-                "It can be tried there all the same: export it, and import it as a schedule of no model."
-            )
-    header = read_header(path)
-    ordered = tuple(sorted(schedules, key=lambda schedule: schedule.steps))
-    _write_header(path, dataclasses.replace(header, schedules=ordered))
+    with _CHANGING:
+        header = read_header(path)
+        schedules = sorted(change(header.schedules), key=lambda schedule: schedule.steps)
+        for schedule in schedules:
+            if schedule.model not in ("", model):
+                raise ValueError(
+                    f"The schedule {schedule.name} was found for another model, so {path.name} does not keep it. "
+                    "It can be tried there all the same: export it, and import it as a schedule of no model."
+                )
+        _write_header(path, dataclasses.replace(header, schedules=tuple(schedules)))
+
+
+_CHANGING = threading.Lock()
+"""A description is read and written again in one go: a search and the person may change one file at a time."""
 
 
 def _write_header(path: Path, header: Header) -> None:
