@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from studio.core.config import TrainConfig
     from studio.core.schedules import DiscreteSchedule
     from studio.core.short_schedule import ShortSchedule
+    from studio.session.schedule import KeepJob
 
     _RunRead = tuple[str, Run, TrainConfig, list[events.Event]]
 
@@ -87,6 +88,7 @@ class MainWindow(QMainWindow):
         self._closing = False  # once the training has been saved
         self._closed = False
         self._lanes: dict[str, Lane] = {}
+        self._keeping: list[KeepJob] = []  # schedules that models shall keep, or no longer
         self.train: TrainPanel | None = None
         self.schedule: SchedulePanel | None = None
         self.trajectory: TrajectoryPanel | None = None
@@ -520,8 +522,11 @@ class MainWindow(QMainWindow):
             lane.busy_changed.connect(functools.partial(panel.set_busy, name))
         network = self._lanes["schedule network"]
         panel.learn.watch_requested.connect(functools.partial(self._start_schedule_job, network))
-        panel.keep_requested.connect(self._keep_schedules)
-        self._lanes["schedule keep"].received.connect(self._kept_schedules)
+        keeping = self._lanes["schedule keep"]
+        panel.keep_requested.connect(lambda schedule: self._change_schedules(more=(schedule,)))
+        panel.remove_requested.connect(lambda schedules: self._change_schedules(less=schedules))
+        keeping.received.connect(self._kept_schedules)
+        keeping.busy_changed.connect(lambda *_: self._keep_next())
         panel.use_requested.connect(functools.partial(self.show_workspace, "Trajectory"))
         panel.errand_requested.connect(lambda work, then: self._errand(work, then, panel.show_problem))
 
@@ -731,16 +736,27 @@ class MainWindow(QMainWindow):
             case events.SearchProgress():
                 left = f" · {duration(event.eta_seconds)} left" if event.eta_seconds > 0 else ""
                 self.status.setText(f"Search · {event.text}{left}")
+            case events.Paused():
+                job = "Schedule network" if name == "Network" else "Search"
+                self.status.setText(f"{job} · {'paused' if event.paused else 'goes on'}")
             case events.Saved():
                 self._look_again(event.path)
             case events.Finished():
                 self.status.setText(f"{'Schedule network' if name == 'Network' else 'Search'} · {event.outcome}")
 
-    def _keep_schedules(self, schedules: list[ShortSchedule]) -> None:
+    def _change_schedules(self, more: tuple[ShortSchedule, ...] = (), less: tuple[ShortSchedule, ...] = ()) -> None:
+        """Have the model's file keep some schedules more or less; the others are what it keeps by then."""
         from studio.session.schedule import KeepJob
 
         if self._model is not None:
-            self._lanes["schedule keep"].submit(KeepJob(Path(self._model[0]), tuple(schedules)))
+            self._keeping.append(KeepJob(Path(self._model[0]), more, seen=less))
+            self._keep_next()
+
+    def _keep_next(self) -> None:
+        """One after the other: a lane would drop all that wait but the newest."""
+        lane = self._lanes["schedule keep"]
+        if self._keeping and not lane.busy:
+            lane.submit(self._keeping.pop(0))
 
     def _kept_schedules(self, event: events.Event) -> None:
         assert self.schedule is not None

@@ -225,10 +225,14 @@ def test_pause_and_stop_follow_the_job(search: SearchPage, qtbot: QtBot) -> None
     assert asked.args == [True]
     search.receive(events.Paused(paused=True))
     assert run.pause_button.text() == "Go on"
+    assert run.caption.fullText() == "Paused", "nothing is left to be waited for"
+    search.receive(events.SearchProgress(done=1, total=2, fraction=0.5, eta_seconds=9.0, text="late news"))
+    assert run.caption.fullText() == "Paused · late news"
     with qtbot.waitSignal(search.pause_requested) as asked:
         qtbot.mouseClick(run.pause_button, LEFT)
     assert asked.args == [False]
     search.receive(events.Paused(paused=False))
+    assert run.caption.fullText() == "late news"
     with qtbot.waitSignal(search.stop_requested):
         qtbot.mouseClick(run.stop_button, LEFT)
     assert not run.stop_button.isEnabled()
@@ -310,14 +314,14 @@ def test_a_second_training_begins_its_curves_anew(learn: LearnPage) -> None:
 
 
 def test_the_bound_follows_the_start_and_refusals_say_why(learn: LearnPage) -> None:
-    assert learn.bound.text() == f"Fewest steps from here: {fewest_steps(0.5, 0.3):.1f}."
+    assert learn.bound.text() == f"Fewest steps from here to clean data: {fewest_steps(0.5, 0.3):.1f}."
     _type(learn, "beta", "0.9")
     assert "more than the whole signal" in learn.bound.text()
     assert "0.316" in learn.start_form.field("alpha").note()
     assert not learn.run.start_button("watch").isEnabled()
     assert learn.run.start_button("train").isEnabled()
     _type(learn, "alpha", "0.1")
-    assert learn.bound.text() == "Fewest steps from here: 2.0."
+    assert learn.bound.text() == "Fewest steps from here to clean data: 2.0."
     assert learn.run.start_button("watch").isEnabled()
     _type(learn, "beta", "0.001")
     assert "before clean data" in learn.bound.text()

@@ -31,6 +31,7 @@ from studio.core.files import explain
 from studio.core.grids import Betas, Exact, LogSNR, Quadratic, Uniform
 from studio.core.levels import Level, from_alpha_bar
 from studio.core.samplers.ancestral import Ancestral
+from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
 from studio.core.schedule_files import read_schedules, write_json
 from studio.core.schedules import Cosine, DiscreteSchedule, Linear, Tabulated
@@ -628,17 +629,48 @@ def test_a_schedule_is_used_in_trajectory(learned: SchedulePanel, qtbot: QtBot) 
     assert not learned.settings.steps.isEnabled(), "the list says how many"
 
 
-def test_keep_and_remove_ask_for_the_whole_list(learned: SchedulePanel, qtbot: QtBot) -> None:
+def test_a_schedule_is_sampled_with_the_sampler_it_was_found_with(learned: SchedulePanel, qtbot: QtBot) -> None:
+    jobs: list[SampleJob] = []
+    learned.live.sample_requested.connect(jobs.append)
+    learned.set_spec(dataclasses.replace(uniform(10), sampler=DDIM()))
+    assert learned.live._wanted is None
+    found = ShortSchedule(betas=(0.1, 0.5), origin="learned", model="digits", sampler={"name": "ancestral"})
+    learned.shelf.add_own(found)
+    learned.show_schedule(found)
+    assert jobs[-1].spec.sampler == Ancestral(), "its score is worth nothing with another"
+    assert "Ancestral" in learned.use_button.toolTip()
+    pull(qtbot, learned, learned.curves.beta, 0, -6.0)
+    assert jobs[-1].spec.sampler == Ancestral(), "a pull changes the betas alone"
+    with qtbot.waitSignal(learned.spec_changed) as told:
+        qtbot.mouseClick(learned.use_button, Qt.MouseButton.LeftButton)
+    assert told.args[0].sampler == Ancestral()
+    learned.show_schedule(ShortSchedule(betas=(0.1, 0.4), origin="learned", sampler={"name": "unheard of"}))
+    assert jobs[-1].spec.sampler == Ancestral(), "the one that is set"
+
+
+def test_no_frame_is_left_by_the_mouse(learned: SchedulePanel, qtbot: QtBot) -> None:
+    plot = learned.curves.beta
+    pull(qtbot, learned, plot, 2, 12.0)
+    assert plot.hasFocus()
+    assert not plot.framed
+    qtbot.keyClick(plot, Qt.Key.Key_Up)
+    assert plot.framed, "keys go here"
+    learned.curves.alpha_bar.setFocus(Qt.FocusReason.TabFocusReason)
+    assert learned.curves.alpha_bar.framed
+    assert not plot.framed
+
+
+def test_keep_and_remove_ask_for_one_schedule(learned: SchedulePanel, qtbot: QtBot) -> None:
     assert learned.remove_button.isVisible()
     assert not learned.keep_button.isVisible()
-    with qtbot.waitSignal(learned.keep_requested) as asked:
+    with qtbot.waitSignal(learned.remove_requested) as asked:
         qtbot.mouseClick(learned.remove_button, Qt.MouseButton.LeftButton)
-    assert asked.args == [[]]
+    assert asked.args == [(LEARNED,)]
     pull(qtbot, learned, learned.curves.beta, 2, 12.0)
     drawn = learned.current()
     with qtbot.waitSignal(learned.keep_requested) as asked:
         qtbot.mouseClick(learned.keep_button, Qt.MouseButton.LeftButton)
-    assert asked.args == [[LEARNED, drawn]]
+    assert asked.args == [drawn]
     assert drawn is not None
     named = dataclasses.replace(drawn, model="digits")
     learned.look_again("/models/digits.safetensors", header_of([LEARNED, named]))
@@ -655,8 +687,7 @@ def test_a_schedule_of_another_model_is_kept_as_an_imported_one(learned: Schedul
     learned.show_schedule(strange)
     with qtbot.waitSignal(learned.keep_requested) as asked:
         qtbot.mouseClick(learned.keep_button, Qt.MouseButton.LeftButton)
-    assert asked.args[0][-1] == ShortSchedule(betas=(0.1, 0.5), origin="imported")
-    assert asked.args[0][0] == LEARNED
+    assert asked.args == [ShortSchedule(betas=(0.1, 0.5), origin="imported")]
 
 
 def test_the_samplers_steps_cannot_be_kept(panel: SchedulePanel) -> None:

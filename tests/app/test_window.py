@@ -40,8 +40,10 @@ from studio.app.panels.trajectory import TrajectoryPanel
 from studio.app.window import WORKSPACES, MainWindow
 from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
+from studio.core.checkpoints.native import write_schedules
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.points import SwissRoll
+from studio.core.evaluation import fingerprint
 from studio.core.grids import Betas
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
@@ -991,6 +993,27 @@ class TestSchedules:
         qtbot.waitUntil(lambda: not panel.shelf.kept and not window._errands, timeout=LONG)
         assert panel.current() is not None, "it is still in sight"
         assert trajectory.spec().grid == Betas.of(drawn)
+
+    def test_no_kept_schedule_is_lost_to_another_that_is_kept_meanwhile(
+        self, qtbot: QtBot, window: MainWindow, tmp_path: Path
+    ) -> None:
+        panel, path = window.schedule, tmp_path / "mine.safetensors"
+        assert panel is not None
+        found = ShortSchedule(betas=(0.3, 0.7), origin="imported")
+        # As by a search that has just ended, of which the window knows nothing yet.
+        write_schedules(path, lambda kept: [*kept, found], fingerprint(path))
+        first, second, third = (ShortSchedule(betas=(0.01, beta), origin="imported") for beta in (0.2, 0.3, 0.4))
+        for schedule in (first, second, third):
+            panel.show_schedule(schedule)
+            panel.keep_button.click()
+        qtbot.waitUntil(lambda: len(panel.shelf.kept) == 4 and not window._errands, timeout=LONG)
+        assert {schedule.betas for schedule in read_header(path).schedules} == {
+            schedule.betas for schedule in (found, first, second, third)
+        }
+        panel.show_schedule(first)
+        panel.remove_button.click()
+        qtbot.waitUntil(lambda: len(panel.shelf.kept) == 3 and not window._errands, timeout=LONG)
+        assert found.betas in {schedule.betas for schedule in read_header(path).schedules}
 
     def test_a_file_that_cannot_be_written_is_told(
         self, qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ it. Pages below the curves list the steps, train a schedule network and search f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -43,7 +44,8 @@ from studio.app.panels.schedule_shelf import REFERENCES, Shelf, legend_of, refer
 from studio.app.panels.schedule_table import Visit, VisitPanel, to_csv, visits
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.config import method_to_dict
+from studio.core.config import method_from_dict, method_to_dict
+from studio.core.evaluation import sampler_title
 from studio.core.files import write_text
 from studio.core.grids import Betas
 from studio.core.levels import Level
@@ -65,16 +67,20 @@ _FILTER = f"Schedules ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All fil
 class SchedulePanel(QWidget):
     """The workspace. Steps and grid are the sampler's own: a change here is told by ``spec_changed``.
 
+    A short schedule is sampled with the sampler that it was found with; using it sets that, too.
+
     It runs nothing: samples are asked for by ``live``, jobs by the pages ``learn`` and ``search``, and short work with
     files by ``errand_requested``.
     """
 
     spec_changed = Signal(object)
-    """The :class:`~studio.core.sampling.SampleSpec` with other steps or another grid, chosen here."""
+    """The :class:`~studio.core.sampling.SampleSpec` with other steps, grid or sampler, chosen here."""
     use_requested = Signal()
     """The trajectory workspace shall come to the front; ``spec_changed`` has told it what to sample."""
     keep_requested = Signal(object)
-    """All schedules that the checkpoint shall keep from now on, as a list."""
+    """The schedule that the checkpoint shall keep, too."""
+    remove_requested = Signal(object)
+    """Those that the checkpoint shall keep no longer, as a tuple: all with the betas of the one shown."""
     errand_requested = Signal(object, object)
     """A function to run in a thread of its own, and one to call here with its result."""
 
@@ -248,7 +254,12 @@ class SchedulePanel(QWidget):
     def _edit(self, text: str, betas: tuple[float, ...], nudged: str = "") -> None:
         """Put other betas in the place of those shown, as a drawn schedule."""
         if betas != self._betas():
-            self._change(text, _drawn(betas), nudged)
+            self._change(text, self._drawn(betas), nudged)
+
+    def _drawn(self, betas: tuple[float, ...]) -> ShortSchedule:
+        """What the one shown becomes with other betas; it is still sampled as before."""
+        sampler = self._current.sampler if self._current is not None else {}
+        return ShortSchedule(betas=betas, origin="drawn", sampler=sampler)
 
     def _drag(self, view: str, point: int, value: float) -> None:
         betas = self._betas()
@@ -258,7 +269,7 @@ class SchedulePanel(QWidget):
             self._pulling, self._before_pull = True, self._current
         found = schedule_edit.moved(betas, _view(view), point, value)
         if found != betas:
-            self._current = _drawn(found)
+            self._current = self._drawn(found)
             self._refresh()
 
     def _let_go(self, view: str, point: int) -> None:
@@ -385,7 +396,8 @@ class SchedulePanel(QWidget):
         self._show_buttons()
         self.select(self._selected)
         grid = None if not levels else self._spec.grid if self._current is None else Betas.of(self._current)
-        self.live.show_schedule(self._spec, grid, len(levels) - 1, pulling=self._pulling)
+        spec = self._spec if self._current is None else self._spec_of(self._current)
+        self.live.show_schedule(spec, grid, len(levels) - 1, pulling=self._pulling)
 
     def _show_curves(self, schedule: DiscreteSchedule) -> None:
         betas = self._betas()
@@ -447,10 +459,16 @@ class SchedulePanel(QWidget):
     def _show_buttons(self) -> None:
         current, betas = self._current, self._betas()
         kept = current is not None and self.shelf.is_kept(current)
-        used = current is None or self._spec.grid == Betas.of(current)
+        wanted = self._spec if current is None else self._spec_of(current)
+        used = wanted == self._spec
         self.use_button.setEnabled(not used)
+        found_with = sampler_title(wanted.sampler)
         self.use_button.setToolTip(
-            "The sampler visits these steps already" if used else "Let the sampler visit these steps, and show it"
+            "The sampler visits these steps already"
+            if used
+            else "Let the sampler visit these steps, and show it"
+            if wanted.sampler == self._spec.sampler
+            else f"Sample these steps with {found_with}, as they were found, and show it"
         )
         self.keep_button.setVisible(not kept)
         self.remove_button.setVisible(kept)
@@ -468,10 +486,18 @@ class SchedulePanel(QWidget):
 
     # Keeping, importing, exporting
 
+    def _spec_of(self, schedule: ShortSchedule) -> SampleSpec:
+        """How a short schedule is sampled: with the sampler that it was found with, where it names one."""
+        sampler = self._spec.sampler
+        if schedule.sampler:
+            with contextlib.suppress(ValueError):  # one that this studio does not have
+                sampler = method_from_dict("sampler", schedule.sampler)
+        return dataclasses.replace(self._spec, grid=Betas.of(schedule), sampler=sampler)
+
     def _use(self) -> None:
         if self._current is None:
             return
-        self._spec = dataclasses.replace(self._spec, grid=Betas.of(self._current))
+        self._spec = self._spec_of(self._current)
         self.settings.show_spec(self._spec)
         self._refresh()
         self.spec_changed.emit(self._spec)
@@ -479,11 +505,12 @@ class SchedulePanel(QWidget):
 
     def _keep(self) -> None:
         if self._current is not None:
-            self.keep_requested.emit([*self.shelf.kept, self.shelf.to_keep(self._current)])
+            self.keep_requested.emit(self.shelf.to_keep(self._current))
 
     def _drop(self) -> None:
         if self._current is not None:
-            self.keep_requested.emit([kept for kept in self.shelf.kept if kept.betas != self._current.betas])
+            betas = self._current.betas
+            self.remove_requested.emit(tuple(kept for kept in self.shelf.kept if kept.betas == betas))
 
     def show_problem(self, summary: str, details: str = "") -> None:
         """Say what went wrong with a file."""
@@ -667,7 +694,7 @@ class SchedulePanel(QWidget):
         whole.setSpacing(0)
         # The banner stays in sight, above what scrolls; its wrapped text would also unsettle the heights in there.
         above = QVBoxLayout()
-        above.setContentsMargins(16, 12, 16, 0)
+        above.setContentsMargins(16, 6, 16, 6)
         above.addWidget(self.banner)
         centre = QVBoxLayout()
         centre.setContentsMargins(0, 0, 0, 0)
@@ -771,10 +798,6 @@ class _Host(QWidget):
             self._turn_button.setToolTip(
                 "Stop it first, or let it end" if self._busy else "What is shown here goes; what was found is kept"
             )
-
-
-def _drawn(betas: tuple[float, ...]) -> ShortSchedule:
-    return ShortSchedule(betas=betas, origin="drawn")
 
 
 def _view(name: str) -> View:

@@ -334,7 +334,7 @@ class LearnPage(QWidget):
         bound, most = fewest_steps(alpha, beta), int(self.emission_form.values()["most"] or 1)
         short = bound > most
         more = f" It ends after {most}, before clean data: raise Most steps or β." if short else ""
-        self.bound.setText(f"Fewest steps from here: {bound:.1f}.{more}")
+        self.bound.setText(f"Fewest steps from here to clean data: {bound:.1f}.{more}")
         theme.restyle(self.bound, role="warning" if short else "muted")
 
     # Making

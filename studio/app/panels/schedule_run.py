@@ -32,6 +32,7 @@ class RunBar(QWidget):
     def __init__(self, starts: tuple[tuple[str, str], ...]) -> None:
         super().__init__()
         self.state: RunState = "idle"
+        self._text = ""
         self.progress = QProgressBar()
         self.progress.setRange(0, _STEPS)
         self.progress.setTextVisible(False)
@@ -75,6 +76,7 @@ class RunBar(QWidget):
             return
         if busy:
             self.progress.setValue(0)
+            self._text = ""
             self.say("Starting…")
         self.set_state("running" if busy else "idle")
 
@@ -99,8 +101,9 @@ class RunBar(QWidget):
     def show_progress(self, fraction: float, text: str, eta_seconds: float) -> None:
         """``fraction`` in [0, 1] is done; ``eta_seconds`` are left where above 0."""
         self.progress.setValue(round(_STEPS * min(max(fraction, 0.0), 1.0)))
+        self._text = text
         left = f" · {duration(eta_seconds)} left" if eta_seconds > 0 else ""
-        self.say(f"{text}{left}")
+        self.say(" · ".join(filter(None, ["Paused", text])) if self.state == "paused" else f"{text}{left}")
         self.progress.setAccessibleDescription(self.caption.fullText())
 
     def receive(self, event: events.Event) -> None:
@@ -115,6 +118,7 @@ class RunBar(QWidget):
                 self.show_progress(event.fraction, event.text, event.eta_seconds)
             case events.Paused() if self.state in ("running", "paused"):
                 self.set_state("paused" if event.paused else "running")
+                self.say(" · ".join(filter(None, ["Paused" if event.paused else "", self._text])))
             case events.Finished():
                 self.say(_ENDS[event.outcome])
 

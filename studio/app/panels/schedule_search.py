@@ -614,8 +614,8 @@ def _short(value: float) -> str:
 
 
 def _bound(schedule: ShortSchedule) -> float | None:
-    """N_min of its start. One that was moved on is bound no longer: None."""
-    if schedule.start is None or schedule.origin != "learned":
+    """N_min of its start. None for one that was moved on, or that ended before clean data: it is not bound by it."""
+    if schedule.start is None or schedule.origin != "learned" or schedule.is_cut_short:
         return None
     return fewest_steps(*schedule.start)
 

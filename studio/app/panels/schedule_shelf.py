@@ -27,7 +27,7 @@ REFERENCES = {
 _ROLES = {"linear": "series_gan", "cosine": "series_held_out", "quadratic": "series_limit", "log_snr": "text_muted"}
 _NAMES = {"log_snr": "by log-SNR"}
 _LONGEST = 24  # letters of a title in the legend
-_LEARNED = ("learned", "refined")
+_LEARNED = ("learned", "refined", "plain")
 
 
 class Shelf:

@@ -178,6 +178,7 @@ class LivePlot(QWidget):
         layout.addWidget(self._view, 1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._by_keys = False
         self.setAccessibleName(title or f"Plot of {y_label} over {x_label}")
         self.setAccessibleDescription(_KEYS)
         notifier().changed.connect(self._apply_theme)
@@ -632,6 +633,11 @@ class LivePlot(QWidget):
         key = next(key for key, one in self._series.items() if one is series)
         self.set_series_visible(key, not series.visible)
 
+    @property
+    def framed(self) -> bool:
+        """Whether a frame shows that keys go to this plot: not after a point was only pulled with the mouse."""
+        return self._by_keys and self.hasFocus()
+
     # Qt
 
     def sizeHint(self) -> QSize:
@@ -654,11 +660,15 @@ class LivePlot(QWidget):
 
     def focusInEvent(self, event: Any) -> None:
         super().focusInEvent(event)
+        if event.reason() not in (Qt.FocusReason.ActiveWindowFocusReason, Qt.FocusReason.PopupFocusReason):
+            self._by_keys = event.reason() != Qt.FocusReason.MouseFocusReason
         self._overlay.refresh()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key = event.key()
         area = self._view.plot_area()
+        self._by_keys = True
+        self._overlay.refresh()
         if self._handle_key(event):
             return
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
@@ -954,7 +964,7 @@ class _Overlay(QWidget):
 
     def refresh(self) -> None:
         """Show or hide, and repaint if shown."""
-        wanted = self.reads or self._plot.hasFocus()
+        wanted = self.reads or self._plot.framed
         if wanted != self.isVisible():
             self.setVisible(wanted)
             self.raise_()
@@ -963,7 +973,7 @@ class _Overlay(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        if self._plot.hasFocus():
+        if self._plot.framed:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(role_color("accent"), 1))
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(1.5, 1.5, -1.5, -1.5), 6, 6)
