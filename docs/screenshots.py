@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ from studio.app import theme  # noqa: E402
 from studio.app.main import application  # noqa: E402
 from studio.app.window import MainWindow  # noqa: E402
 from studio.core import events, resources  # noqa: E402
+from studio.core.checkpoints.header import read_header  # noqa: E402
 
 SIZE = 1440, 900
 MOST_BYTES = 250_000
@@ -108,6 +110,38 @@ def sampled(window: MainWindow, model: str, scheme: theme.Scheme, workspace: str
     settle(window)
 
 
+def scheduled(window: MainWindow) -> None:
+    """A short schedule that the digits keep, drawn beside plain ones."""
+    sampled(window, "mnist", "light", "Schedule")
+    assert window.schedule is not None
+    kept = read_header(Path(window.library.selected() or "")).schedules
+    window.schedule.show_page("Steps")
+    window.schedule.show_schedule(next(each for each in kept if each.steps == 8))
+    settle(window)
+
+
+def searched(window: MainWindow) -> None:
+    """A search on a copy of the digits, judged by the denoising error: a minute, most of it the schedule network's."""
+    from studio.core.schedule_judges import ByError  # it loads torch, which the window shows before
+
+    shipped = next(resources.shipped_checkpoints().glob("mnist*.safetensors"))
+    path = resources.user_folder() / "copy" / "digits.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(shipped, path)
+    theme.set_scheme("dark")
+    window.open_paths([str(path)])
+    wait(lambda: str(path) in window._found)
+    window.show_workspace("Schedule")
+    settle(window)
+    assert window.schedule is not None
+    page = window.schedule.search
+    window.schedule.show_page("Search")
+    page.judge.set_value(ByError())
+    page.run.start_button("search").click()
+    wait(lambda: window._lanes["schedule search"].busy)
+    settle(window)
+
+
 def measured(window: MainWindow) -> None:
     """The lanes of the digits, scored: a small measurement, of a minute or two."""
     sampled(window, "mnist", "light", "Compare")
@@ -146,13 +180,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
     parser.add_argument("--train-seconds", type=float, default=75.0, help="how long to train before the picture")
     parser.add_argument(
-        "--only", default="train,trajectory,schedule,points,compare,quality,rewind", help="which ones, with commas"
+        "--only",
+        default="train,trajectory,schedule,search,points,compare,quality,rewind",
+        help="which ones, with commas",
     )
     options = parser.parse_args()
     scenes: dict[str, Callable[[MainWindow], None]] = {
         "train": lambda window: train(window, options.train_seconds),
         "trajectory": lambda window: sampled(window, "mnist", "dark", "Trajectory", 0.55),
-        "schedule": lambda window: sampled(window, "mnist", "light", "Schedule"),
+        "schedule": scheduled,
+        "search": searched,
         "points": lambda window: sampled(window, "swiss", "dark", "Trajectory", 0.7),
         "compare": lambda window: sampled(window, "mnist", "light", "Compare"),
         "quality": measured,

@@ -393,14 +393,19 @@ def model_name(path: Path) -> str:
 
 
 def with_settings(kind: str, method: Any, name: str = "") -> str:
-    """A method's name, and in brackets what differs from its defaults; of a long list, how many numbers it has."""
+    """A method's name, and in brackets what differs from its defaults; of a long list, its ends and its length."""
     changed = [
-        f"{item.name} {value}" if item.kind != "text" or len(str(value)) <= 40 else f"{len(str(value).split())} numbers"
+        _ends(str(value)) if item.kind == "text" and len(str(value)) > 40 else f"{item.name} {value}"
         for item in knobs_of(type(method))
         if (value := getattr(method, item.name)) != item.default
     ]
     name = name or method_to_dict(kind, method)["name"]
     return f"{name} ({', '.join(changed)})" if changed else name
+
+
+def _ends(text: str) -> str:
+    words = text.replace(",", " ").split()
+    return f"{words[0][:7]} … {words[-1][:7]}, {len(words)} numbers"
 
 
 class _Store:

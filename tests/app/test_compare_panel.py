@@ -327,8 +327,8 @@ class TestLanes:
         grid = editor.grid.choice
         labels = [grid.itemText(index) for index in range(grid.count())]
         assert labels[-3:] == [
-            "learned · 3 steps, for Ancestral, FD 1.5",
-            "learned · 3 steps, for DDIM",
+            "learned · 3 steps, Ancestral, FD 1.5",
+            "learned · 3 steps, DDIM",
             "learned · 4 steps",
         ]
         grid.setValue(Betas.of(LEARNED[2]))
@@ -341,7 +341,7 @@ class TestLanes:
         assert panel.lanes.board.cards[1].step.text() == "4 / 4"
         grid.setValue(Betas.of(LEARNED[0]))
         assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps, for Ancestral", "two have three steps"
-        assert grid.parentWidget().note() == "for Ancestral, FD 1.5"
+        assert grid.parentWidget().note() == "Ancestral, FD 1.5"
         grid.setValue(Betas.of(LEARNED[1]))
         assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps"
         grid.setValue(Betas.of(LEARNED[2]))

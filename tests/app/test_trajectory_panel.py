@@ -284,7 +284,7 @@ LEARNED = (
     ShortSchedule(betas=(0.02, 0.1, 0.3, 0.6), origin="refined", sampler={"name": "ddim"}),
     ShortSchedule(betas=(0.1, 1 / 3), origin="drawn", title="By hand"),
 )
-NAMES = ["learned · 4 steps, FD 1.25", "learned · 4 steps, for DDIM", "By hand · 2 steps"]
+NAMES = ["learned · 4 steps, FD 1.25", "learned · 4 steps, DDIM", "By hand · 2 steps"]
 
 
 def learned(panel: TrajectoryPanel, model: str = "learned.safetensors") -> Choice:

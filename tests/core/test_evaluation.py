@@ -425,7 +425,9 @@ def test_a_list_of_betas_is_measured_at_its_own_number_of_steps(tmp_path: Path) 
 
 
 def test_a_long_list_is_told_by_its_length() -> None:
-    assert with_settings("grid", Betas(betas=", ".join(["0.123456789"] * 12))) == "betas (12 numbers)"
+    assert (
+        with_settings("grid", Betas(betas=", ".join(["0.123456789"] * 12))) == "betas (0.12345 … 0.12345, 12 numbers)"
+    )
 
 
 def test_a_list_that_is_not_possible_is_refused_before_anything_is_sampled() -> None:

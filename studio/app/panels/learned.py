@@ -23,7 +23,7 @@ def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:
     found: dict[Betas, str] = {}
     for schedule in schedules:
         sampler = _sampler(schedule) if _is_one_of_several(schedule, schedules) else ""
-        words = [_steps(schedule), *([f"for {sampler}"] if sampler else []), *_score(schedule)]
+        words = [_steps(schedule), *([sampler] if sampler else []), *_score(schedule)]
         found.setdefault(Betas.of(schedule), f"{_origin(schedule)} · {', '.join(words)}")
     return [(label, grid) for grid, label in found.items()]
 
