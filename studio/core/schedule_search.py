@@ -41,9 +41,16 @@ from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, Subject, conditioned
 from studio.core.schedule_judges import Judge, Jury
 from studio.core.schedule_training import ScheduleControl
+from studio.core.schedules import Cosine, NoiseSchedule
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 
-PLAIN: tuple[Grid, ...] = (Uniform(), Quadratic(), LogSNR())
+PLAIN: tuple[tuple[Grid, NoiseSchedule | None], ...] = (
+    (Uniform(), None),
+    (Quadratic(), None),
+    (LogSNR(), None),
+    (Uniform(), Cosine()),
+)
+"""Grids that are candidates too, each over a schedule, None for the model's own."""
 MODES = 5
 FIRST_MOVE = 0.4
 """In log-SNR; halved after every round that found nothing better."""
@@ -299,8 +306,8 @@ class Search:
                     if neighbour is not None:
                         yield from self._try_neighbour(steps, neighbour, driver)
                     yield self._progress("fill", f"{_words(steps, driver)} from its neighbours")
-                for grid in PLAIN:
-                    yield from self._try_plain(steps, grid, driver)
+                for grid, schedule in PLAIN:
+                    yield from self._try_plain(steps, grid, schedule or self.subject.schedule, driver)
                     yield self._progress("fill", f"{_words(steps, driver)} {grid.title}")
 
     def _descend(self) -> Iterator[events.Event | None]:
@@ -380,10 +387,10 @@ class Search:
         near = self.best[neighbour, driver]
         yield from self._try_path(resampled(log_snrs(near.betas), steps), near, driver)
 
-    def _try_plain(self, steps: int, grid: Grid, driver: str) -> Iterator[events.Event | None]:
-        """Judge a plain grid over the training schedule; nothing where it cannot have so many steps."""
+    def _try_plain(self, steps: int, grid: Grid, schedule: NoiseSchedule, driver: str) -> Iterator[events.Event | None]:
+        """Judge a plain grid over a schedule; nothing where it cannot have so many steps."""
         try:
-            levels = grid.levels(self.subject.schedule, steps)
+            levels = grid.levels(schedule, steps)
         except ValueError:
             return
         betas = tuple(beta_between(t, s) for t, s in pairwise(levels))[::-1]
