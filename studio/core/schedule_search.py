@@ -56,7 +56,7 @@ FIRST_MOVE = 0.4
 """In log-SNR; halved after every round that found nothing better."""
 _SPREAD = 0.05
 _MOST_PART = 0.999
-_MOST_LOG_SNR, _LEAST_GAP = 14.0, 1e-2
+_MOST_LOG_SNR, _LEAST_GAP = 24.0, 1e-2  # the cosine schedule begins at -20
 
 _Kind = Literal["prepare", "emit", "judge"]
 Y = TypeVar("Y")
@@ -401,7 +401,7 @@ class Search:
 
     def _try_path(self, path: np.ndarray, origin: ShortSchedule, driver: str) -> Iterator[events.Event | None]:
         """Judge the schedule with these log-SNRs (N,), moved on from ``origin``; nothing where they are none."""
-        if abs(path).max() <= _MOST_LOG_SNR and (np.diff(path) <= -_LEAST_GAP).all():
+        if is_path(path):
             moved = dataclasses.replace(origin, betas=betas_of(path), origin="refined", scores={})
             yield from self._judge(moved, driver)
 
@@ -545,6 +545,11 @@ def betas_of(path: np.ndarray) -> tuple[float, ...]:
     """The betas whose levels have these log-SNRs (N,), which descend."""
     levels = [CLEAN, *(from_log_snr(float(value)) for value in path)]
     return tuple(beta_between(t, s) for s, t in pairwise(levels))
+
+
+def is_path(path: np.ndarray) -> bool:
+    """Whether these log-SNRs (N,) can be levels of a schedule: falling, and not beyond what floats can tell apart."""
+    return bool(abs(path).max() <= _MOST_LOG_SNR and (np.diff(path) <= -_LEAST_GAP).all())
 
 
 def resampled(path: np.ndarray, steps: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from studio.core import events
 from studio.core.data.base import Batch, Dataset
 from studio.core.data.points import SwissRoll
 from studio.core.exact import GaussianDenoiser
-from studio.core.grids import Betas
+from studio.core.grids import Betas, Grid
 from studio.core.levels import Level, from_log_snr, log_snr, prior_mismatch
 from studio.core.metrics.base import measure
 from studio.core.networks.schedule_net import CNNSpec, ScheduleNetwork
@@ -38,15 +38,18 @@ from studio.core.schedule_judges import (
     measured,
 )
 from studio.core.schedule_search import (
+    FIRST_MOVE,
+    PLAIN,
     Place,
     Search,
     SearchKnobs,
     betas_of,
     directions,
+    is_path,
     log_snrs,
     resampled,
 )
-from studio.core.schedules import Linear, Tabulated
+from studio.core.schedules import Linear, NoiseSchedule, Tabulated
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 from studio.session.control import Control
 
@@ -461,3 +464,13 @@ def test_a_schedule_found_is_one_that_can_be_kept(gaussian: Dataset) -> None:
     told(found)
     for schedule in found.best.values():
         assert ShortSchedule.from_dict(schedule.to_dict()) == schedule
+
+
+@pytest.mark.parametrize("steps", [4, 8, 16])
+@pytest.mark.parametrize(("grid", "schedule"), PLAIN, ids=[f"{grid.title} {schedule}" for grid, schedule in PLAIN])
+def test_descent_can_move_every_plain_grid(grid: Grid, schedule: NoiseSchedule | None, steps: int) -> None:
+    levels = grid.levels(schedule or Linear(), steps)
+    path = np.array([float(log_snr(level)) for level in levels[:-1]])[::-1]
+    assert is_path(path)
+    assert any(is_path(path + sign * FIRST_MOVE / 4 * move) for move in directions(steps) for sign in (1.0, -1.0))
+    assert is_path(path + FIRST_MOVE), "the whole path may shift"
