@@ -118,8 +118,7 @@ def schedule_feed(panel: SchedulePanel, header: Header) -> Feed:
     def feed(number: int) -> None:
         if number % 10 == 0:
             panel.settings.steps.setValue(5 + number // 10 % 30)
-        assert panel.views is not None
-        panel.views.select(number % 5)
+        panel.select(number % 5)
 
     return feed
 
