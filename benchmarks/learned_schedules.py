@@ -27,7 +27,6 @@ from common import parser, print_header
 
 from studio.core import events
 from studio.core.checkpoints.header import Header, read_header
-from studio.core.config import method_from_dict
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
@@ -132,7 +131,7 @@ def chapter(
     """The tables of one model."""
     by_place = {(r.schedule, r.sampler, r.steps): scores.get((r.entrant.id, r.steps)) for r in found}
     whole = by_place["linear", "ancestral", WHOLE]
-    lines = [f"\n### {header.data_title}\n", f"{about}, real training images score {real:.2f}."]
+    lines = [f"\n### {header.data_title}\n", f"{about}; as many real training images score {real:.2f}."]
     if whole:
         lines[-1] += f" All {WHOLE:,} steps of ancestral sampling: {written(whole)}."
     lines += ["", f"| | {' | '.join(f'{steps} steps' for steps in STEPS)} |", f"|---|{'---|' * len(STEPS)}"]
@@ -198,8 +197,7 @@ def main() -> None:
         header = read_header(model)
         found = runners(model, header)
         scores, real = measure(found, chosen.out, chosen.seeds, chosen.count, control, **how)
-        network = method_from_dict("dataset", header.data).title
-        about = f"{chosen.count:,} samples of each of seeds {', '.join(map(str, chosen.seeds))}; as many {network}"
+        about = f"{chosen.count:,} samples from each of the seeds {', '.join(map(str, chosen.seeds))}"
         parts.append(chapter(header, found, scores, real, about))
         print(parts[-1])
     if control.stopping:
