@@ -40,11 +40,14 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QListView,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QStyle,
     QStyledItemDelegate,
+    QStyleOptionComboBox,
     QStyleOptionSlider,
+    QStylePainter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -120,6 +123,29 @@ class ElidedLabel(QLabel):
         self.setToolTip(self._full if shown != self._full else "")
 
 
+def empty_page(title: str, text: str) -> QWidget:
+    """A page that says what to do before there is anything to show."""
+    page = QWidget()
+    middle = QGridLayout(page)
+    middle.setSpacing(6)
+    middle.setRowStretch(0, 1)
+    for place, (words, role) in enumerate(((title, "title"), (text, "muted")), 1):
+        label = make_label(words, role, wrap=True)
+        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        middle.addWidget(label, place, 0)
+    middle.setRowStretch(3, 1)
+    return page
+
+
+def scroll_down(area: QScrollArea, body: QWidget) -> None:
+    """Let ``body`` scroll in ``area`` where the window is low, never sideways; its controls keep the focus."""
+    body.setProperty("scrolled", True)
+    area.setWidget(body)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+
 class Panel(QFrame):
     """A framed part of a workspace: an optional header (title, muted subtitle, widgets on the right) and ``content``.
 
@@ -164,6 +190,12 @@ class Panel(QFrame):
         """Put a widget at the right end of the header."""
         self._row.addWidget(widget)
         self._refresh()
+
+    def set_margins(self, left: int, top: int, right: int, bottom: int) -> None:
+        """Leave other room between frame and content, as where the content has margins of its own."""
+        layout = self.layout()
+        assert layout is not None
+        layout.setContentsMargins(left, top, right, bottom)
 
     def _refresh(self) -> None:
         self.title_label.setVisible(bool(self.title_label.text()))
@@ -423,6 +455,18 @@ class Choice(QComboBox):
             if self.itemData(index) == value:
                 self.setCurrentIndex(index)
                 return
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """As Qt paints it, but a text for which there is no room ends in an ellipsis."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self).width() - 2
+        shown = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
+        option.currentText = shown  # type: ignore[attr-defined] # Qt's stubs leave it out
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def showPopup(self) -> None:
         self.view().setMinimumWidth(max(self.width(), self.view().sizeHintForColumn(0) + 32))

@@ -20,12 +20,14 @@ def entry(found: Found, training: bool) -> Entry:
         name = found.path.name
         return Entry(str(found.path), name, ("cannot be read",), None, found.section, found.problem, "bad", folder)
     score, _ = best_score(header)
+    kept = len(header.schedules)
+    marks = [score] if score else []
+    marks += [f"{kept} schedule{'s' * (kept != 1)}"] if kept else []
+    lines = f"{header.family} · {header.data_title}", _told_apart(found, header), " · ".join(marks)
     return Entry(
         path=str(found.path),
         title=header.title,
-        lines=tuple(
-            line for line in (f"{header.family} · {header.data_title}", _told_apart(found, header), score) if line
-        ),
+        lines=tuple(filter(None, lines)),
         thumbnail=header.thumbnail or None,
         section=found.section,
         tooltip=_tooltip(found.path, header),
@@ -57,12 +59,17 @@ def _scores(header: Header) -> list[str]:
     return sorted(told, key=lambda line: line != best)
 
 
+def _lengths(header: Header) -> str:
+    return ", ".join(str(steps) for steps in sorted({schedule.steps for schedule in header.schedules}))
+
+
 def _tooltip(path: Path, header: Header) -> str:
     lines = [
         header.title,
         f"{header.family} on {header.data_title}, {header.num_parameters:,} parameters",
         f"{header.step:,} steps, {header.images:,} items, {duration(header.seconds)}",
         *_scores(header),
+        *([f"keeps short schedules of {_lengths(header)} steps"] if header.schedules else []),
         str(path),
     ]
     return "\n".join(lines)

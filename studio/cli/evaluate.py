@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.flags import add_flags
-from studio.cli.progress import Line, drive
+from studio.cli.progress import Line, drive, left
 from studio.core import events
 from studio.core.checkpoints.header import score_key
 from studio.core.checkpoints.native import write_scores
@@ -158,8 +158,7 @@ class _EvaluationLine(Line):
 
         match event:
             case events.EvaluationProgress():
-                left = f"{event.eta_seconds / 60.0:.1f} min left" if event.eta_seconds else ""
-                self._bar.show(event.fraction, f"{event.text}  {left}")
+                self._bar.show(event.fraction, f"{event.text}  {left(event.eta_seconds)}")
             case events.CellScored():
                 self.rows.append(event.row)
                 self.floor[str(event.row["data"])] = event.floor

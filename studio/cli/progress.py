@@ -69,6 +69,11 @@ class Line:
         print(text, flush=True)
 
 
+def left(seconds: float) -> str:
+    """How long it will still take; "" where that is not known."""
+    return f"{seconds / 60.0:.1f} min left" if seconds else ""
+
+
 def drive(job: Callable[[Control], Any], show: Line) -> int:
     """Run a job here; the first Ctrl+C ends it in good order, the second at once."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.cli.flags import add_flags
 from studio.cli.notes import note
-from studio.cli.progress import Line, drive
+from studio.cli.progress import Line, drive, left
 from studio.core import events
 from studio.core.checkpoints.header import Header, brief, read_header
 from studio.core.checkpoints.native import write_schedules
@@ -22,7 +22,7 @@ from studio.core.recipes.bilateral import Bilateral
 from studio.core.registry import find, methods
 from studio.core.schedule_files import adopted, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedule_search import SearchKnobs
-from studio.core.short_schedule import ShortSchedule, best_of, fewest_steps
+from studio.core.short_schedule import ShortSchedule, best_of, fewest_steps, quantity_of
 from studio.session.catalog import locate
 from studio.session.schedule import SearchJob
 
@@ -194,7 +194,7 @@ def _export(path: Path, target: Path, steps: int, sampler: str | None) -> int:
 def _print_table(schedules: Sequence[ShortSchedule]) -> None:
     rows = [("steps", "sampler", "score", "N_min", "origin", "betas, from the cleanest")]
     for each in schedules:
-        score = next((f"{key.split(' · ')[0]} {brief(value)}" for key, value in each.scores.items()), "")
+        score = next((f"{quantity_of(key)} {brief(value)}" for key, value in each.scores.items()), "")
         # Betas that were moved no longer follow from their start, and its bound does not hold for them.
         bound = f"{fewest_steps(*each.start):.1f}" if each.start and each.origin == "learned" else ""
         bound += _SHORT * each.is_cut_short
@@ -235,16 +235,12 @@ class _SearchLine(Line):
             case events.Status():
                 self._bar.show(0.0, event.text)
             case events.Progress():
-                text = f"schedule network, step {event.step:,} of {event.total:,}  {_left(event.eta_seconds)}"
+                text = f"schedule network, step {event.step:,} of {event.total:,}  {left(event.eta_seconds)}"
                 self._bar.show(event.step / event.total, text)
             case events.SearchProgress():
-                self._bar.show(event.fraction, f"{event.text}  {_left(event.eta_seconds)}")
+                self._bar.show(event.fraction, f"{event.text}  {left(event.eta_seconds)}")
             case events.ScheduleFound(schedule=ShortSchedule() as schedule) if event.best:
                 self.best[schedule.steps, str(schedule.sampler.get("name"))] = schedule
             case events.Saved():
                 self.saved = True
                 self._say(f"kept in {event.path}")
-
-
-def _left(seconds: float) -> str:
-    return f"{seconds / 60.0:.1f} min left" if seconds else ""

@@ -43,7 +43,17 @@ from studio.core.metrics.base import (
 from studio.core.networks.base import Network
 from studio.core.report import write_report
 from studio.core.runs import Run
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, levels_of, sample, subject_of, to_uint8
+from studio.core.sampling import (
+    SampleKnobs,
+    SampleSpec,
+    Subject,
+    asked_of,
+    labels_of,
+    levels_of,
+    sample,
+    subject_of,
+    to_uint8,
+)
 
 PROGRESS_SECONDS = 0.2
 FORMAT = 1
@@ -208,8 +218,7 @@ class Evaluator:
     ) -> Generator[events.Event | None, None, tuple[Row, dict[str, Score]]]:
         header, subject, _ = self._open(cell.entrant)
         judge = self._judge(header)
-        found = labels_of(cell.knobs.label, subject.class_names, range(cell.knobs.count))
-        labels = None if found is None else np.array(found, np.int64)
+        labels = asked_of(subject, cell.spec.knobs)
         record = self._store.read(cell)
         wanted = judge.metrics(self.evaluation, cell.knobs.count)
         missing = [metric for metric in wanted if judge.key(metric) not in record.get("scores", {})]

@@ -7,12 +7,13 @@ in DDPM: tau in [0, T - 1], at time t = (tau + 1) / T, and may be fractional.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from studio.core.knobs import Knobbed, knob
-from studio.core.levels import CLEAN, Level, from_log_snr, log_snr
+from studio.core.levels import CLEAN, Level, from_log_snr
 from studio.core.registry import register
 from studio.core.schedules import NoiseSchedule, Tabulated
 from studio.core.short_schedule import ShortSchedule, check_betas
@@ -88,11 +89,11 @@ class LogSNR(Knobbed, Grid):
 
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
         _check(num_steps, 10000)
-        ends = float(log_snr(schedule.level(1.0))), float(log_snr(schedule.level(1.0 / schedule.length)))
-        low, high = max(self.noisiest, ends[0]), min(self.cleanest, ends[1])
+        noisiest, cleanest = schedule.ends
+        low, high = max(self.noisiest, noisiest), min(self.cleanest, cleanest)
         if low >= high:
             # The bounds lie outside a schedule that adds little noise: its own ends are all there is.
-            low, high = ends
+            low, high = noisiest, cleanest
         return [from_log_snr(float(value)) for value in np.linspace(low, high, num_steps)] + [CLEAN]
 
 
@@ -140,7 +141,12 @@ class Betas(Knobbed, Grid):
     @staticmethod
     def of(schedule: ShortSchedule) -> Betas:
         """The grid that visits a short schedule; no digit is lost."""
-        return Betas(betas=", ".join(map(repr, schedule.betas)))
+        return Betas.listed(schedule.betas)
+
+    @staticmethod
+    def listed(betas: Sequence[float]) -> Betas:
+        """The grid of these betas; no digit is lost."""
+        return Betas(betas=", ".join(map(repr, map(float, betas))))
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -155,7 +161,7 @@ class Betas(Knobbed, Grid):
 
     def levels(self, schedule: NoiseSchedule, num_steps: int) -> list[Level]:
         table = Tabulated(self.values)
-        return [table.level(index / table.length) for index in range(table.length, 0, -1)] + [CLEAN]
+        return _at_steps(table, np.arange(table.length))
 
 
 def _numbers(name: str, text: str) -> list[float]:

@@ -8,6 +8,8 @@ variance exploding (VE) the frame alpha = 1. Every formula here holds in any fra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +36,14 @@ class Posterior(NamedTuple):
     of_x: float
     of_x0: float
     var: float
+
+
+class Update(NamedTuple):
+    """A step of DDIM's family: x_s = of_x0 * x0 + of_eps * eps + fresh * n, with n ~ N(0, I)."""
+
+    of_x0: float
+    of_eps: float
+    fresh: float
 
 
 def log_snr(level: Level) -> Any:
@@ -88,6 +98,11 @@ def beta_between(t: Level, s: Level) -> float:
     return t.sigma**2 - (t.alpha / s.alpha) ** 2 * s.sigma**2
 
 
+def betas_along(levels: Sequence[Level]) -> tuple[float, ...]:
+    """(N,): DDPM's betas of the jumps between N + 1 levels, noisiest first; the betas start at the cleanest jump."""
+    return tuple(beta_between(t, s) for t, s in pairwise(levels))[::-1]
+
+
 def posterior(t: Level, s: Level) -> Posterior:
     """q(x_s | x_t, x0) for a level t and a cleaner s, alpha_s > 0 (DDPM eq. 6-7, for any frame and any jump)."""
     if s.sigma == 0.0:
@@ -97,6 +112,15 @@ def posterior(t: Level, s: Level) -> Posterior:
     assert var_ts >= -1e-12 * t.sigma**2, "levels must descend in noise"
     share = max(var_ts, 0.0) / t.sigma**2
     return Posterior(ratio * s.sigma**2 / t.sigma**2, s.alpha * share, share * s.sigma**2)
+
+
+def ddim_update(t: Level, s: Level, eta: float) -> Update:
+    """DDIM's step from a level t to a cleaner s (arXiv 2010.02502, eq. 12): fresh noise of eta sqrt(beta~).
+
+    eta = 0 is deterministic, eta = 1 is ancestral sampling with the small variance.
+    """
+    fresh = eta * math.sqrt(posterior(t, s).var)
+    return Update(s.alpha, math.sqrt(max(s.sigma**2 - fresh**2, 0.0)), fresh)
 
 
 def prior_mismatch(level: Level, mean: float, std: float) -> float:

@@ -100,6 +100,12 @@ def labels_of(text: str, class_names: Sequence[str], indices: Sequence[int]) -> 
     raise ValueError(f"label = {text!r} is no class; there are each, none, {', '.join(class_names)}.")
 
 
+def asked_of(subject: Subject, knobs: SampleKnobs) -> np.ndarray | None:
+    """(count,) int64: the class that each sample is asked for, or None. Raises ValueError for an unknown class."""
+    found = labels_of(knobs.label, subject.class_names, range(knobs.count))
+    return None if found is None else np.array(found, np.int64)
+
+
 def levels_of(spec: SampleSpec, schedule: NoiseSchedule) -> list[Level]:
     """The levels that a run visits, N + 1, the last one clean."""
     return spec.grid.levels(schedule, spec.knobs.steps)

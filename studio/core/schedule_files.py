@@ -88,10 +88,8 @@ def write_csv(path: Path, schedule: ShortSchedule) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["n", "beta", "alpha", "sigma", "log_snr"])
-    log_alpha_bar = 0.0
-    for index, beta in enumerate(schedule.betas):
+    for index, (beta, log_alpha_bar) in enumerate(zip(schedule.betas, schedule.log_alpha_bars, strict=True)):
         # Not by way of alpha, which rounds to 1 after a tiny beta.
-        log_alpha_bar += math.log1p(-beta)
         variance = -math.expm1(log_alpha_bar)
         log_snr = log_alpha_bar - math.log(variance)
         writer.writerow([index + 1, beta, math.exp(0.5 * log_alpha_bar), math.sqrt(variance), log_snr])

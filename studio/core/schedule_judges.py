@@ -11,7 +11,7 @@ import abc
 import functools
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -25,14 +25,14 @@ from studio.core.data.base import Batch, Batches, Dataset
 from studio.core.denoisers import NO_CLASS, Clipped, Denoiser
 from studio.core.device import autocast
 from studio.core.evaluation import sampler_title
-from studio.core.grids import Betas
+from studio.core.grids import Betas, Uniform
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import Level, diffuse, from_log_snr, log_snr, prior_mismatch
 from studio.core.metrics.base import Metric, Reference, measure
 from studio.core.noise import Noise, Stream
 from studio.core.registry import register
 from studio.core.samplers.base import Sampler
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, drawn, labels_of
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, asked_of, drawn, labels_of
 from studio.core.schedules import Tabulated
 from studio.core.scoring import metric_for
 
@@ -124,25 +124,16 @@ class _SampleJury(Jury):
         self.quantity = metric.quantities[0].title
 
     def score(self, betas: Sequence[float], sampler: Sampler) -> Generator[None, None, float]:
-        count, parts = self._judge.count, []
-        size = _BATCH if self._subject.is_image and self._device.type == "cpu" else 1_000
-        knobs = SampleKnobs(
-            steps=len(betas),
-            seed=self._judge.seed,
-            count=count,
-            label=self._knobs.label,
-            guidance=self._knobs.guidance,
-            clip=self._knobs.clip,
-        )
-        spec = SampleSpec(sampler=sampler, grid=_grid(betas), knobs=knobs)
+        parts, size = [], _BATCH if self._subject.is_image and self._device.type == "cpu" else 1_000
+        knobs = replace(self._knobs, steps=len(betas), seed=self._judge.seed, count=self._judge.count)
+        spec = SampleSpec(sampler=sampler, grid=Betas.listed(betas), knobs=knobs)
         for part in drawn(self._subject, spec, self._device, size):
             if part is None:
                 yield None
             else:
                 parts.append(part)
-        labels = labels_of(knobs.label, self._subject.class_names, range(count))
-        rows = None if labels is None else np.array(labels, np.int64)
-        evidence = features.judge(np.concatenate(parts), rows, self._dataset, device=self._device)
+        asked = asked_of(self._subject, knobs)
+        evidence = features.judge(np.concatenate(parts), asked, self._dataset, device=self._device)
         return measure(self._metric, evidence, self._reference)[self._metric.quantities[0].name].value
 
     def key(self, sampler: Sampler) -> str:
@@ -150,9 +141,31 @@ class _SampleJury(Jury):
         return score_key(self.quantity, self._reference.network, self._judge.count, words)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ByCurve(Judge):
+    """Judges by the curve of the denoiser's errors on held-out items, which is measured once."""
+
+    count: int = knob(
+        256, help="Held-out items that are noised and denoised.", label="Items", low=2, high=10_000, log=True
+    )
+    seed: int = knob(0, help="The noise that is put on them.", low=0, high=2**31 - 1)
+    needs_reconstruction: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def jury(self, curve: ErrorCurve, is_image: bool, conditions: str) -> Jury:
+        """Who adds up what schedules cost; ``conditions`` end its keys."""
+
+    def prepare(
+        self, subject: Subject, dataset: Dataset, device: torch.device, knobs: SampleKnobs
+    ) -> Generator[float, None, Jury]:
+        batch = Batches(dataset, 1, device=device).held_out(self.count)
+        curve = yield from measured(subject, batch, self.seed, knobs, with_reconstruction=self.needs_reconstruction)
+        return self.jury(curve, subject.is_image, conditions(subject, knobs, plain=True))
+
+
 @register("judge", "error")
 @dataclass(frozen=True, kw_only=True)
-class ByError(Judge):
+class ByError(_ByCurve):
     """How far the denoiser's belief would have moved on within the jumps, while the sampler holds it; at once.
 
     A jump t -> s goes by the x0 that was believed at t. Between, the ideal belief changes, and because beliefs are
@@ -168,22 +181,14 @@ class ByError(Judge):
     """
 
     title = "Denoising error"
-    count: int = knob(
-        256, help="Held-out items that are noised and denoised.", label="Items", low=2, high=10_000, log=True
-    )
-    seed: int = knob(0, help="The noise that is put on them.", low=0, high=2**31 - 1)
 
-    def prepare(
-        self, subject: Subject, dataset: Dataset, device: torch.device, knobs: SampleKnobs
-    ) -> Generator[float, None, Jury]:
-        batch = Batches(dataset, 1, device=device).held_out(self.count)
-        curve = yield from measured(subject, batch, self.seed, knobs)
-        return _ErrorJury(curve, conditions(subject, knobs, plain=True))
+    def jury(self, curve: ErrorCurve, is_image: bool, conditions: str) -> Jury:
+        return _ErrorJury(curve, conditions)
 
 
 @register("judge", "bound")
 @dataclass(frozen=True, kw_only=True)
-class ByBound(Judge):
+class ByBound(_ByCurve):
     """The variational bound on the negative log-likelihood, from the same curve of errors; at once, without sampling.
 
     Prior KL + 1/2 sum (SNR_s - SNR_t) mse(t) over all jumps but the last + the last jump's reconstruction term, a
@@ -195,17 +200,10 @@ class ByBound(Judge):
     """
 
     title = "Bound on likelihood"
-    count: int = knob(
-        256, help="Held-out items that are noised and denoised.", label="Items", low=2, high=10_000, log=True
-    )
-    seed: int = knob(0, help="The noise that is put on them.", low=0, high=2**31 - 1)
+    needs_reconstruction = True
 
-    def prepare(
-        self, subject: Subject, dataset: Dataset, device: torch.device, knobs: SampleKnobs
-    ) -> Generator[float, None, Jury]:
-        batch = Batches(dataset, 1, device=device).held_out(self.count)
-        curve = yield from measured(subject, batch, self.seed, knobs, with_reconstruction=True)
-        return _BoundJury(curve, subject.is_image, conditions(subject, knobs, plain=True))
+    def jury(self, curve: ErrorCurve, is_image: bool, conditions: str) -> Jury:
+        return _BoundJury(curve, conditions, is_image)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,9 +277,7 @@ def measured(
         none = batch.labels is None or labels_of(knobs.label, subject.class_names, ()) is None
         cond = torch.full((len(x0),), NO_CLASS, device=x0.device) if none else batch.labels
     eps = Noise(seed, range(len(x0)), x0.device).like(x0, 0, Stream.EPS)
-    schedule = subject.schedule
-    low, high = (float(log_snr(schedule.level(t))) for t in (1.0, 1.0 / schedule.length))
-    places, errors, terms = np.linspace(low, high, NUM_LEVELS), [], []
+    places, errors, terms = np.linspace(*subject.schedule.ends, NUM_LEVELS), [], []
     for index, place in enumerate(places):
         level, found = from_log_snr(float(place)), []
         for first in range(0, len(x0), _BATCH):
@@ -307,18 +303,19 @@ def measured(
     )
 
 
-class _ErrorJury(Jury):
-    """Adds up what each jump misses."""
-
-    quantity = "Denoising error"
+class _CurveJury(Jury):
+    """Adds up what a schedule's jumps cost, as the curve of errors has it."""
 
     def __init__(self, curve: ErrorCurve, conditions: str) -> None:
         self._curve, self._conditions = curve, conditions
 
+    @abc.abstractmethod
+    def total(self, levels: Sequence[Level]) -> float:
+        """The cost of N + 1 descending VP levels, the last one clean."""
+
     def score(self, betas: Sequence[float], sampler: Sampler) -> Generator[None, None, float]:
-        levels, curve = _levels(betas), self._curve
-        total = curve.start_error(levels[0]) + curve.error_at(levels[-2])
-        total += sum(curve.missed(t, s) for t, s in pairwise(levels[:-1]))
+        table = Tabulated(tuple(betas))
+        total = self.total(Uniform().levels(table, table.length))
         yield None
         return total
 
@@ -326,26 +323,32 @@ class _ErrorJury(Jury):
         return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler) + self._conditions)
 
 
-class _BoundJury(Jury):
+class _ErrorJury(_CurveJury):
+    """Adds up what each jump misses."""
+
+    quantity = "Denoising error"
+
+    def total(self, levels: Sequence[Level]) -> float:
+        curve = self._curve
+        total = curve.start_error(levels[0]) + curve.error_at(levels[-2])
+        return total + sum(curve.missed(t, s) for t, s in pairwise(levels[:-1]))
+
+
+class _BoundJury(_CurveJury):
     """Adds up the terms of the bound."""
 
-    def __init__(self, curve: ErrorCurve, is_image: bool, conditions: str) -> None:
-        self._curve, self._conditions = curve, conditions
+    def __init__(self, curve: ErrorCurve, conditions: str, is_image: bool) -> None:
+        super().__init__(curve, conditions)
         self._unit = math.log(2.0) if is_image else 1.0
         self.quantity = "NLL bound, bits/dim" if is_image else "NLL bound, nats/dim"
 
-    def score(self, betas: Sequence[float], sampler: Sampler) -> Generator[None, None, float]:
-        levels, curve = _levels(betas), self._curve
+    def total(self, levels: Sequence[Level]) -> float:
+        curve = self._curve
         # DDPM's L_T: given an item, q(x) is a Gaussian of no width but sigma's.
         total = prior_mismatch(levels[0], math.hypot(curve.mean, curve.std), 0.0)
         for t, s in pairwise(levels[:-1]):
             total += 0.5 * (math.exp(log_snr(s)) - math.exp(log_snr(t))) * curve.error_at(t)
-        total += curve.reconstruction_at(levels[-2])
-        yield None
-        return total / self._unit
-
-    def key(self, sampler: Sampler) -> str:
-        return score_key(self.quantity, _HELD_OUT, self._curve.count, sampler_title(sampler) + self._conditions)
+        return (total + curve.reconstruction_at(levels[-2])) / self._unit
 
 
 def conditions(subject: Subject, knobs: SampleKnobs, *, plain: bool = False) -> str:
@@ -378,13 +381,3 @@ def discretised(x0: Tensor, belief: Tensor, std: float) -> float:
     upper, lower = torch.where(lower > 0.0, -lower, upper), torch.where(lower > 0.0, -upper, lower)
     mass = torch.special.ndtr(upper) - torch.special.ndtr(lower)
     return float(-mass.clamp(min=1e-12).log().mean())
-
-
-def _grid(betas: Sequence[float]) -> Betas:
-    return Betas(betas=", ".join(map(repr, map(float, betas))))
-
-
-def _levels(betas: Sequence[float]) -> list[Level]:
-    """N + 1 descending VP levels, the last one clean."""
-    table = Tabulated(tuple(betas))
-    return [table.level(index / table.length) for index in range(table.length, -1, -1)]

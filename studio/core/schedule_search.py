@@ -18,7 +18,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,7 +29,8 @@ from studio.core.data.base import Dataset
 from studio.core.evaluation import sampler_title
 from studio.core.grids import Grid, LogSNR, Quadratic, Uniform
 from studio.core.knobs import Knobbed, knob
-from studio.core.levels import CLEAN, beta_between, from_log_snr, log_snr
+from studio.core.levels import CLEAN, betas_along, from_log_snr
+from studio.core.loops import Pausable, rest
 from studio.core.networks.schedule_net import ScheduleNetwork
 from studio.core.noise import Noise
 from studio.core.recipes.bilateral import Emission, emit
@@ -40,7 +40,6 @@ from studio.core.samplers.base import Sampler
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, Subject, conditioned
 from studio.core.schedule_judges import Judge, Jury
-from studio.core.schedule_training import ScheduleControl
 from studio.core.schedules import Cosine, NoiseSchedule
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 
@@ -206,14 +205,14 @@ class Search:
         self._samplers = knobs.samplers
         # The paper spaces alpha evenly, so that all but the first places begin at levels that are far from noise and
         # only one or two are of use; here they are even in log-SNR, from the noisiest level to as much signal as noise.
-        noisiest = float(log_snr(subject.schedule.level(1.0)))
+        noisiest, _ = subject.schedule.ends
         self._alphas = [from_log_snr(place).alpha for place in _interior(noisiest, 0.0, knobs.starts)]
         self._betas = _interior(0.0, 1.0, knobs.starts)
         self._known: dict[tuple[tuple[float, ...], str], tuple[float, str]] = {}
         self._prepared: Jury | None = None
         self._pace = _Pace(knobs.most)
 
-    def prepare(self, control: ScheduleControl) -> Iterator[events.Event | None]:
+    def prepare(self, control: Pausable) -> Iterator[events.Event | None]:
         """Prepare the judge, before there is a schedule network; :meth:`run` does it where that was not done.
 
         Raises ValueError in plain words where the judge cannot judge this model.
@@ -224,7 +223,7 @@ class Search:
         except _Stopped:
             return
 
-    def run(self, control: ScheduleControl, network: ScheduleNetwork) -> Iterator[events.Event | None]:
+    def run(self, control: Pausable, network: ScheduleNetwork) -> Iterator[events.Event | None]:
         """Search until nothing is left to try, or until told to stop. Yields a message or None after every step.
 
         ``network`` is the trained schedule network. The table's axes come first, then a ``ScheduleFound`` for every
@@ -393,7 +392,7 @@ class Search:
             levels = grid.levels(schedule, steps)
         except ValueError:
             return
-        betas = tuple(beta_between(t, s) for t, s in pairwise(levels))[::-1]
+        betas = betas_along(levels)
         sampler = method_to_dict("sampler", self._samplers[driver])
         yield from self._judge(
             ShortSchedule(betas=betas, origin="plain", sampler=sampler, model=self.fingerprint), driver
@@ -458,7 +457,7 @@ class Search:
         try:
             while True:
                 if self._control.paused and not self._control.stopping:
-                    yield from self._rest()
+                    yield from rest(self._control)
                 if self._control.stopping:
                     raise _Stopped
                 began = time.perf_counter()
@@ -471,13 +470,6 @@ class Search:
                 yield message
         finally:
             work.close()
-
-    def _rest(self) -> Iterator[events.Event]:
-        """Wait while paused; a single step asked for lets one network evaluation through."""
-        yield events.Paused(paused=True)
-        self._control.wait()
-        if not self._control.paused:
-            yield events.Paused(paused=False)
 
     def _plan(self) -> None:
         """What the phases will cost, as far as it can be known before."""
@@ -543,8 +535,7 @@ def log_snrs(betas: Sequence[float]) -> np.ndarray:
 
 def betas_of(path: np.ndarray) -> tuple[float, ...]:
     """The betas whose levels have these log-SNRs (N,), which descend."""
-    levels = [CLEAN, *(from_log_snr(float(value)) for value in path)]
-    return tuple(beta_between(t, s) for s, t in pairwise(levels))
+    return betas_along([*(from_log_snr(float(value)) for value in path[::-1]), CLEAN])
 
 
 def is_path(path: np.ndarray) -> bool:

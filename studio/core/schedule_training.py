@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from studio.core import events, resources
 from studio.core.checkpoints import native
@@ -28,7 +26,8 @@ from studio.core.data.base import Batches, Dataset
 from studio.core.device import autocast
 from studio.core.files import explain
 from studio.core.knobs import values_of
-from studio.core.levels import Level, diffuse, from_log_snr, log_snr
+from studio.core.levels import Level, diffuse, from_log_snr
+from studio.core.loops import Every, Meter, Pausable, Turn, rest
 from studio.core.networks.base import fresh_weights
 from studio.core.networks.schedule_net import ScheduleNetwork, ScheduleNetworkSpec
 from studio.core.noise import Noise, Stream
@@ -42,21 +41,6 @@ CURVE_LEVELS = 24
 CURVE_IMAGES, CURVE_POINTS = 16, 256
 """The held-out items that are looked at, the same at each level."""
 _HELD_OUT_SEED = 2**40 + 1
-
-
-class ScheduleControl(Protocol):
-    """What the training looks at between two steps."""
-
-    @property
-    def stopping(self) -> bool:
-        """End after this step."""
-
-    @property
-    def paused(self) -> bool:
-        """Wait after this step."""
-
-    def wait(self) -> None:
-        """Return when the training shall go on: resumed, one single step asked for, or stopping."""
 
 
 class ScheduleTrainer:
@@ -87,7 +71,7 @@ class ScheduleTrainer:
         self.noise = Noise(seed, range(bilateral.batch), device)
         self.step = 0
         self.seconds = 0.0
-        self._gathered: list[Mapping[str, Tensor]] = []
+        self._meter = Meter()
         self._curve = _Curve(self)
 
     @property
@@ -95,7 +79,7 @@ class ScheduleTrainer:
         """The averaged network as it is now, frozen."""
         return self.learner.average
 
-    def run(self, control: ScheduleControl) -> Iterator[events.Event | None]:
+    def run(self, control: Pausable) -> Iterator[events.Event | None]:
         """Train to the planned end, or until told to stop; only a network trained to the end is kept in the cache.
 
         Yields :class:`~studio.core.events.Progress`, :class:`~studio.core.events.RatioCurve` or None. Raises ValueError
@@ -104,56 +88,42 @@ class ScheduleTrainer:
         yield events.Status(text="Measuring the denoiser's error")
         yield from self._curve.measure(control)
         yield from self._curve.look(control)
-        now = time.perf_counter()
-        next_report, next_curve = now + REPORT_SECONDS, now + CURVE_SECONDS
+        reports, curves = Every(REPORT_SECONDS), Turn(CURVE_SECONDS, CURVE_SHARE)
         while self.step < self.bilateral.steps and not control.stopping:
             began = time.perf_counter()
             batch = self.batches.at(self.step)
-            self._gathered.append(self.learner.step(batch, noise=self.noise, index=self.step))
+            self._meter.add(self.step, self.learner.step(batch, noise=self.noise, index=self.step))
             self.step += 1
             # A report waits for the device, so its time belongs to the steps that it waits for.
-            report = self._report(began) if began >= next_report else None
-            now = time.perf_counter()
-            self.seconds += now - began
-            if report is not None:
-                next_report = now + REPORT_SECONDS
+            report = self._report(began) if reports.due() else None
+            self.seconds += time.perf_counter() - began
             yield report
-            if now >= next_curve:
-                yield from self._curve.look(control)
-                cost = time.perf_counter() - now
-                next_curve = time.perf_counter() + max(CURVE_SECONDS, cost / CURVE_SHARE)
+            if curves.due():
+                yield from curves.timed(lambda: self._curve.look(control))
             if control.paused and not control.stopping:
                 yield from self._rest(control)
-        if self._gathered:
+        if not self._meter.empty:
             yield self._report(time.perf_counter())
         if self.step == self.bilateral.steps:
             yield from self._curve.look(control)
             yield from self._keep()
 
-    def _rest(self, control: ScheduleControl) -> Iterator[events.Event | None]:
-        """Wait while paused; a single step asked for lets one step through."""
-        if self._gathered:
+    def _rest(self, control: Pausable) -> Iterator[events.Event | None]:
+        """Wait while paused, with numbers and curves as of now."""
+        if not self._meter.empty:
             yield self._report(time.perf_counter())
         yield from self._curve.look(control)
-        yield events.Paused(paused=True)
-        control.wait()
-        if not control.paused:
-            yield events.Paused(paused=False)
+        yield from rest(control)
 
     def _report(self, now: float) -> events.Progress:
         """What happened since the last report. Raises ValueError for a loss that is no number."""
-        names = ("loss", "grad_norm", "ratio")
-        numbers = torch.stack([torch.stack([found[name].float() for name in names]) for found in self._gathered])
-        table = numbers.cpu().numpy()
-        steps = np.arange(self.step - len(table), self.step, dtype=np.int64)
-        self._gathered = []
-        if not np.isfinite(table).all():
+        steps, losses, scalars = self._meter.take()
+        if not np.isfinite([*losses, *scalars.values()]).all():
             raise ValueError(
                 f"The loss became infinite or no number at step {self.step:,}. Lower learning_rate, which was "
                 f"{self.bilateral.learning_rate:g}."
             )
         seconds = max(self.seconds + time.perf_counter() - now, 1e-9)
-        scalars = dict(zip(names, map(float, table.mean(0)), strict=True))
         return events.Progress(
             step=self.step,
             total=self.bilateral.steps,
@@ -163,7 +133,7 @@ class ScheduleTrainer:
             eta_seconds=(self.bilateral.steps - self.step) * seconds / max(self.step, 1),
             scalars=scalars | {"learning_rate": self.learner.rate(self.step - 1)},
             steps=events.freeze(steps),
-            losses=events.freeze(table[:, 0].astype(np.float32)),
+            losses=events.freeze(losses),
         )
 
     def _keep(self) -> Iterator[events.Event]:
@@ -182,13 +152,12 @@ class _Curve:
         count = CURVE_POINTS if len(trainer.model.shape) == 1 else CURVE_IMAGES
         self._batch = trainer.batches.held_out(count)
         self._eps = Noise(_HELD_OUT_SEED, range(len(self._batch.x0)), device).like(self._batch.x0, 0, Stream.EPS)
-        ends = float(log_snr(schedule.level(1.0))), float(log_snr(schedule.level(1.0 / schedule.length)))
-        self._log_snr = np.linspace(*ends, CURVE_LEVELS)
+        self._log_snr = np.linspace(*schedule.ends, CURVE_LEVELS)
         self._levels = [from_log_snr(float(value)) for value in self._log_snr]
         self._cap = np.array([trainer.bilateral.cap(schedule, level) for level in self._levels])
         self._error = np.full(CURVE_LEVELS, np.nan)
 
-    def measure(self, control: ScheduleControl) -> Iterator[None]:
+    def measure(self, control: Pausable) -> Iterator[None]:
         """The denoiser's error, which does not change: once, a level at a time, yielding between."""
         for index, level in enumerate(self._levels):
             if control.stopping:
@@ -201,7 +170,7 @@ class _Curve:
                 )
             yield None
 
-    def look(self, control: ScheduleControl) -> Iterator[events.Event | None]:
+    def look(self, control: Pausable) -> Iterator[events.Event | None]:
         """The curve of the averaged network now; nothing when told to stop before it is whole."""
         learned = np.zeros(CURVE_LEVELS)
         for index, level in enumerate(self._levels):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.core.knobs import Knobbed, knob
-from studio.core.levels import CLEAN, Level
+from studio.core.levels import CLEAN, Level, log_snr
 from studio.core.registry import register
 from studio.core.short_schedule import check_betas
 
@@ -37,6 +37,11 @@ class NoiseSchedule(abc.ABC):
     @abc.abstractmethod
     def time(self, log_snr: float) -> float:
         """The t in [0, 1] whose level has this log-SNR; clamped to the schedule's ends."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The log-SNRs of its noisiest step and of its cleanest."""
+        return float(log_snr(self.level(1.0))), float(log_snr(self.level(1.0 / self.length)))
 
 
 class DiscreteSchedule(NoiseSchedule):

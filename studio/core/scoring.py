@@ -17,7 +17,7 @@ from studio.core.checkpoints.header import score_key
 from studio.core.data.base import Dataset
 from studio.core.metrics.base import Metric, Reference, floor, measure
 from studio.core.registry import find
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, drawn, labels_of
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, asked_of, drawn
 
 STEPS, SEED = 12, 0
 _BATCH = 64
@@ -67,7 +67,7 @@ class Scorer:
             if control.stopping or control.paused:
                 return
             yield None
-        evidence = features.judge(np.concatenate(parts), self._labels(subject), self.dataset)
+        evidence = features.judge(np.concatenate(parts), asked_of(subject, self.spec.knobs), self.dataset)
         found = measure(self.metric, evidence, reference)
         yield events.Quality(
             step=step,
@@ -77,10 +77,6 @@ class Scorer:
             count=self.count,
             caption=f"EMA · seed {SEED} · DDIM {STEPS}",
         )
-
-    def _labels(self, subject: Subject) -> np.ndarray | None:
-        found = labels_of(self.spec.knobs.label, subject.class_names, range(self.count))
-        return None if found is None else np.array(found, np.int64)
 
     @property
     def spec(self) -> SampleSpec:

@@ -6,6 +6,7 @@ A checkpoint's description carries those that were found for it; no torch is nee
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -57,11 +58,12 @@ class ShortSchedule:
     @property
     def alphas(self) -> tuple[float, ...]:
         """(N,): alpha_n, the signal left after n steps, from the cleanest to the noisiest."""
-        found, log_alpha = [], 0.0
-        for beta in self.betas:
-            log_alpha += 0.5 * math.log1p(-beta)
-            found.append(math.exp(log_alpha))
-        return tuple(found)
+        return tuple(math.exp(0.5 * value) for value in self.log_alpha_bars)
+
+    @property
+    def log_alpha_bars(self) -> tuple[float, ...]:
+        """(N,): ln alpha_bar_n; it has digits where alpha itself rounds to 1, after a tiny beta."""
+        return tuple(itertools.accumulate(math.log1p(-beta) for beta in self.betas))
 
     @property
     def is_cut_short(self) -> bool:
@@ -115,15 +117,20 @@ def best_of(schedules: Sequence[ShortSchedule]) -> ShortSchedule:
 
     Scores of different measures do not compare. ``schedules`` must not be empty.
     """
-    measures = Counter(key.partition(" · ")[0] for each in schedules for key in each.scores)
+    measures = Counter(quantity_of(key) for each in schedules for key in each.scores)
     if not measures:
         return schedules[0]
     ((measure, _),) = measures.most_common(1)
 
     def score(schedule: ShortSchedule) -> float:
-        return min((v for key, v in schedule.scores.items() if key.partition(" · ")[0] == measure), default=math.inf)
+        return min((v for key, v in schedule.scores.items() if quantity_of(key) == measure), default=math.inf)
 
     return min(schedules, key=score)
+
+
+def quantity_of(key: str) -> str:
+    """What a score is of, such as FD, by its name (``checkpoints.header.score_key``)."""
+    return key.partition(" · ")[0]
 
 
 def check_betas(betas: Sequence[float]) -> None:

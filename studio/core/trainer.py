@@ -7,7 +7,7 @@ at any yield. It knows nothing of threads or windows; what it must be told comes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from studio.core.ema import EMA
 from studio.core.files import explain
 from studio.core.knobs import values_of
 from studio.core.levels import Level, from_log_snr
+from studio.core.loops import Every, Meter, Pausable, Turn
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise
 from studio.core.optimizers import set_rate
@@ -36,8 +37,6 @@ from studio.core.snapshots import Series
 REPORT_SECONDS = 0.05
 LEVEL_SECONDS = 1.0
 PREVIEW_SHARE = 0.03
-EARLY_SHARE, EARLY_SECONDS = 0.08, 60.0
-"""The share of the first minute, in which pictures change fastest and a person waits for them."""
 SCORE_SHARE = 0.1
 HELD_OUT_COUNT = 256
 HELD_OUT_LEVELS = events.freeze(np.linspace(-9.0, 9.0, 10, dtype=np.float32))
@@ -50,19 +49,8 @@ _HEADER_ROOM = 64 << 10
 _MAY_CHANGE = {"steps", "preview_every", "score_every", "score_count", "rewind_mb", "save_every", "device"}
 
 
-class TrainControl(Protocol):
-    """What the loop looks at between two steps."""
-
-    @property
-    def stopping(self) -> bool:
-        """End after this step, keeping everything."""
-
-    @property
-    def paused(self) -> bool:
-        """Wait after this step."""
-
-    def wait(self) -> None:
-        """Return when the loop shall go on: resumed, one single step asked for, stopping, or a save asked for."""
+class TrainControl(Pausable, Protocol):
+    """What the loop looks at between two steps; its ``wait`` also returns when a save is asked for."""
 
     def take_save(self) -> bool:
         """Whether a checkpoint was asked for since the last look."""
@@ -104,7 +92,7 @@ class Trainer:
         self._scorer = Scorer(self.dataset, config.run.score_count, self.device) if config.run.score_every else None
         size = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM
         self._snapshots = Series(run.snapshots, config.run.steps, config.run.rewind_mb * 1_000_000, size)
-        self._meter = _Meter(self.device)
+        self._meter, self._level_losses = Meter(), _LevelLosses(self.device)
         self._samples: tuple[int, np.ndarray] | None = None
         self._thumbnail = b""
         self._saved_step = -1
@@ -168,14 +156,17 @@ class Trainer:
         self.run_folder.create(to_toml(self.config.to_dict()))
         self.learner.denoiser.train()
         yield from self._begin_snapshots()
-        knobs, pace = self.config.run, _Pace(self.config.run.save_every)
+        knobs = self.config.run
+        reports, saves = Every(REPORT_SECONDS), Every(knobs.save_every)
         # The first previews come soon, when the pictures change fastest.
-        previews, scores = _Turn(knobs.preview_every, PREVIEW_SHARE, 3.0), _Turn(knobs.score_every, SCORE_SHARE)
+        previews, scores = Turn(knobs.preview_every, PREVIEW_SHARE, 3.0), Turn(knobs.score_every, SCORE_SHARE)
         while self.step < self.config.run.steps and not control.stopping:
             began = time.perf_counter()
-            self._meter.add(self.step, self.train_step())
+            found = self.train_step()
+            self._meter.add(self.step - 1, found)
+            self._level_losses.add(found)
             # A report waits for the device, so its time belongs to the steps that it waits for.
-            report = self._report() if pace.due("report", REPORT_SECONDS) else None
+            report = self._report() if reports.due() else None
             self.seconds += time.perf_counter() - began
             yield report
             if self._snapshots.due(self.step):
@@ -184,7 +175,7 @@ class Trainer:
                 yield from previews.timed(lambda: self._look(control))
             if scores.due():
                 yield from scores.timed(lambda: self._score(control))
-            if control.take_save() or pace.save_due():
+            if control.take_save() or saves.due():
                 yield from self._save_or_warn()
             if control.paused and not control.stopping:
                 yield self._report()
@@ -212,7 +203,8 @@ class Trainer:
 
     def _report(self) -> events.Progress:
         """What happened since the last report. Raises Diverged for a loss that is no number."""
-        steps, losses, scalars, levels = self._meter.take(LEVEL_SECONDS)
+        steps, losses, scalars = self._meter.take()
+        levels = self._level_losses.take(LEVEL_SECONDS) if len(steps) else None
         if not np.isfinite(losses).all():
             raise Diverged(self._divergence(int(steps[~np.isfinite(losses)][0])))
         if not np.isfinite(list(scalars.values())).all():
@@ -414,97 +406,26 @@ def _halve(values: list[float], name: str) -> list[float]:
     return [second if name == "step" else (first + second) / 2.0 for first, second in pairs]
 
 
-class _Meter:
-    """Gathers what steps report, on the device; it is copied to the host only when a report is due."""
+class _LevelLosses:
+    """The loss by noise level, gathered on the device."""
 
     def __init__(self, device: torch.device) -> None:
-        self._steps: list[int] = []
-        self._found: list[Mapping[str, Tensor]] = []
         self._edges = torch.from_numpy(LEVEL_EDGES.copy())[1:-1].to(device)
         self._sums = torch.zeros(2, len(LEVEL_EDGES) - 1, device=device)
-        self._levels_since = time.perf_counter()
-        self._mark: tuple[int, float] | None = None
-        self._speed = 0.0
+        self._since = time.perf_counter()
 
-    @property
-    def empty(self) -> bool:
-        return not self._steps
-
-    def add(self, step: int, found: Mapping[str, Tensor]) -> None:
-        self._steps.append(step)
-        self._found.append({name: value for name, value in found.items() if value.ndim == 0})
+    def add(self, found: Mapping[str, Tensor]) -> None:
         if "sample_loss" in found:
             place = torch.bucketize(found["log_snr"], self._edges)
             self._sums[0].index_add_(0, place, found["sample_loss"].float())
             self._sums[1].index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
 
-    def take(self, level_seconds: float) -> tuple[np.ndarray, np.ndarray, dict[str, float], np.ndarray | None]:
-        """Steps, their losses, means of all scalars, and the loss by level once ``level_seconds`` have passed."""
-        steps = np.array(self._steps, np.int64)
-        if not self._found:
-            return steps, np.zeros(0, np.float32), {}, None
-        names = list(self._found[0])
-        table = torch.stack([torch.stack([found[name].float() for name in names]) for found in self._found])
-        numbers = table.cpu().numpy()
-        self._steps, self._found = [], []
-        levels = None
-        if time.perf_counter() - self._levels_since > level_seconds:
-            sums, counts = self._sums.cpu().numpy()
-            levels = events.freeze(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
-            self._sums.zero_()
-            self._levels_since = time.perf_counter()
-        losses = numbers[:, names.index("loss")].astype(np.float32)
-        return steps, losses, dict(zip(names, map(float, numbers.mean(0)), strict=True)), levels
-
-    def images_per_second(self, images: int, seconds: float) -> float:
-        """The speed over the last second or so of training; 0 until there is one."""
-        if self._mark is None:
-            self._mark = (images, seconds)
-        elif seconds - self._mark[1] > 1.0:
-            self._speed = (images - self._mark[0]) / (seconds - self._mark[1])
-            self._mark = (images, seconds)
-        return self._speed
-
-
-class _Pace:
-    """When to report and save, by the clock."""
-
-    def __init__(self, save_every: float) -> None:
-        now = time.perf_counter()
-        self._last = {"report": now, "save": now}
-        self._save_every = save_every
-
-    def due(self, name: str, seconds: float) -> bool:
-        now = time.perf_counter()
-        if now - self._last[name] < seconds:
-            return False
-        self._last[name] = now
-        return True
-
-    def save_due(self) -> bool:
-        return self.due("save", self._save_every)
-
-
-class _Turn:
-    """When something costly is due: every so many seconds, the ``first`` time sooner, and never if ``every`` is 0.
-
-    What comes sooner at first may also cost more at first, in the first minute.
-    """
-
-    def __init__(self, every: float, share: float, first: float | None = None) -> None:
-        self._every, self._share = every, share
-        self._gap = every if first is None else min(first, every)
-        now = time.perf_counter()
-        self._next, self._early_end = now + self._gap, now if first is None else now + EARLY_SECONDS
-
-    def due(self) -> bool:
-        return self._every > 0.0 and time.perf_counter() >= self._next
-
-    def timed(self, work: Callable[[], Iterator[events.Event | None]]) -> Iterator[events.Event | None]:
-        """Run ``work``; the next waits so long that all of them cost at most their share of the time."""
-        began = time.perf_counter()
-        yield from work()
-        cost = time.perf_counter() - began
-        self._gap = min(self._every, self._gap * 1.6)
-        share = max(self._share, EARLY_SHARE) if began < self._early_end else self._share
-        self._next = time.perf_counter() + max(self._gap, cost / share)
+    def take(self, seconds: float) -> np.ndarray | None:
+        """The mean loss in each bin, NaN where no item was; None before so many seconds have passed."""
+        if time.perf_counter() - self._since <= seconds:
+            return None
+        sums, counts = self._sums.cpu().numpy()
+        levels = events.freeze(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
+        self._sums.zero_()
+        self._since = time.perf_counter()
+        return levels

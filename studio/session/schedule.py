@@ -10,7 +10,9 @@ import dataclasses
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from studio.core import events
 from studio.core.checkpoints.native import Model, write_schedules
@@ -19,6 +21,7 @@ from studio.core.data.base import Dataset
 from studio.core.device import choose
 from studio.core.evaluation import fingerprint
 from studio.core.files import explain
+from studio.core.loops import rest
 from studio.core.networks.schedule_net import CNNSpec, ScheduleNetwork, ScheduleNetworkSpec
 from studio.core.noise import Noise
 from studio.core.recipes.bilateral import Bilateral, Emission, check_start, emit
@@ -44,8 +47,7 @@ class ScheduleNetJob:
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Opening the model")
-        model, dataset = _opened(self.path, self.device)
-        yield from _trainer(self, model, dataset).run(control)
+        yield from _trainer(self, _opened(self.path, self.device)).run(control)
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,15 @@ class EmitJob:
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Opening the model")
-        model, dataset = _opened(self.path, self.device)
-        device, images = choose(self.device), self.emission.images  # type: ignore[arg-type]
-        mark, subject = fingerprint(self.path), subject_of(model)
+        opened, indices = _opened(self.path, self.device), range(self.emission.images)
+        mark, subject = fingerprint(self.path), subject_of(opened.model)
         # What is not possible is refused here, not after the schedule network was trained.
         start = check_start(self.start)
-        denoiser, cond = conditioned(subject, self.knobs, range(images), device)
-        network = yield from _network(self, model, dataset, control)
+        denoiser, cond = conditioned(subject, self.knobs, indices, opened.device)
+        network = yield from _network(self, opened, control)
         if network is None:
             return
-        noise, betas = Noise(self.seed, range(images), device), []
+        noise, betas = Noise(self.seed, indices, opened.device), []
         for step in emit(network, denoiser, self.emission, start, shape=subject.shape, cond=cond, noise=noise):
             betas.append(step.beta)
             yield events.Emitted(
@@ -90,9 +91,7 @@ class EmitJob:
             if control.stopping:
                 return
             if control.paused:
-                yield events.Paused(paused=True)
-                control.wait()
-                yield events.Paused(paused=control.paused)
+                yield from rest(control)
         sampler = Ancestral() if self.emission.eta == 1.0 else DDIM(eta=self.emission.eta)
         schedule = ShortSchedule(
             betas=tuple(reversed(betas)),
@@ -125,13 +124,13 @@ class SearchJob:
 
     def __call__(self, control: Control) -> Iterator[events.Event | None]:
         yield events.Status(text="Opening the model")
-        model, dataset = _opened(self.path, self.device)
-        mark, device = fingerprint(self.path), choose(self.device)  # type: ignore[arg-type]
+        opened, mark = _opened(self.path, self.device), fingerprint(self.path)
+        subject = subject_of(opened.model)
         # What does not fit the model is refused here, not after the schedule network was trained.
-        _ = self.bilateral.resolve_span(model.recipe.schedule)
-        search = Search(subject_of(model), dataset, self.knobs, self.judge, device, mark)
+        _ = self.bilateral.resolve_span(subject.schedule)
+        search = Search(subject, opened.dataset, self.knobs, self.judge, opened.device, mark)
         yield from search.prepare(control)
-        network = yield from _network(self, model, dataset, control)
+        network = yield from _network(self, opened, control)
         if network is None:
             return
         try:
@@ -217,25 +216,31 @@ def _is_better(new: ShortSchedule, old: ShortSchedule) -> bool:
     return [new.scores[key] for key in shared] < [old.scores[key] for key in shared]
 
 
-def _opened(path: Path, device: str) -> tuple[Model, Dataset]:
+class _Opened(NamedTuple):
+    model: Model
+    dataset: Dataset
+    device: torch.device
+
+
+def _opened(path: Path, device: str) -> _Opened:
     """A checkpoint and the data that it was trained on. Raises ValueError in plain words where one is not there."""
-    model = load_model(path, choose(device))  # type: ignore[arg-type]
-    return model, method_from_dict("dataset", model.header.data).load()
+    chosen = choose(device)  # type: ignore[arg-type]
+    model = load_model(path, chosen)
+    return _Opened(model, method_from_dict("dataset", model.header.data).load(), chosen)
 
 
-def _trainer(job: ScheduleNetJob | EmitJob | SearchJob, model: Model, dataset: Dataset) -> ScheduleTrainer:
-    return ScheduleTrainer(model, dataset, job.network, job.bilateral, choose(job.device))  # type: ignore[arg-type]
+def _trainer(job: ScheduleNetJob | EmitJob | SearchJob, opened: _Opened) -> ScheduleTrainer:
+    return ScheduleTrainer(opened.model, opened.dataset, job.network, job.bilateral, opened.device)
 
 
 def _network(
-    job: EmitJob | SearchJob, model: Model, dataset: Dataset, control: Control
+    job: EmitJob | SearchJob, opened: _Opened, control: Control
 ) -> Generator[events.Event | None, None, ScheduleNetwork | None]:
     """The trained schedule network, from the cache or trained now; None where that was stopped."""
-    device = choose(job.device)  # type: ignore[arg-type]
-    known = trained(model, dataset, job.network, job.bilateral, device)
+    known = trained(opened.model, opened.dataset, job.network, job.bilateral, opened.device)
     if known is not None:
         return known
     yield events.Status(text="Training the schedule network")
-    trainer = _trainer(job, model, dataset)
+    trainer = _trainer(job, opened)
     yield from trainer.run(control)
     return None if control.stopping else trainer.network

@@ -340,8 +340,10 @@ class TestLanes:
         assert editor.steps.field("steps").control.edit.text() == "4"
         assert panel.lanes.board.cards[1].step.text() == "4 / 4"
         grid.setValue(Betas.of(LEARNED[0]))
-        assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps, for Ancestral", "two have three steps"
+        assert panel.lanes.lineup.titles[1] == "Ancestral · learned, 3 steps", "with the sampler it was found with"
         assert grid.parentWidget().note() == "Ancestral, FD 1.5"
+        editor.sampler.choice.setValue("ddim")
+        assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps, for Ancestral", "two have three steps"
         grid.setValue(Betas.of(LEARNED[1]))
         assert panel.lanes.lineup.titles[1] == "DDIM · learned, 3 steps"
         grid.setValue(Betas.of(LEARNED[2]))

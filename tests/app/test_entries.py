@@ -7,6 +7,7 @@ from pathlib import Path
 
 from studio.app.entries import entry
 from studio.core.checkpoints.header import Header, score_key
+from studio.core.short_schedule import ShortSchedule
 from studio.session.catalog import Found
 
 HEADER = Header(
@@ -50,3 +51,11 @@ def test_the_best_known_score_is_the_third_line_and_all_are_told_in_full() -> No
         "KD 0.0123 · MNIST classifier · 10,000 samples · DDIM 50",
         "FD 3.46 · MNIST classifier · 500 samples · DDIM 12",
     ]
+
+
+def test_kept_schedules_are_counted_and_their_steps_told() -> None:
+    schedules = tuple(ShortSchedule(betas=(0.1,) * steps, origin="learned") for steps in (4, 8, 8))
+    header = dataclasses.replace(HEADER, scores={"FD": 1.4}, schedules=schedules)
+    made = entry(Found(Path("/models/digits.safetensors"), "shipped", header), False)
+    assert made.lines[-1] == "FD 1.4 · 3 schedules"
+    assert "keeps short schedules of 4, 8 steps" in made.tooltip.splitlines()

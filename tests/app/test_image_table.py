@@ -135,7 +135,7 @@ def test_screen_readers_and_tool_tips_hear_of_the_cell(table: ImageTable) -> Non
     table.set_tile(1, 3, sheet(1), tip="after step 100: the sample")
     table.set_current(1, 3)
     assert table.accessibleDescription() == "training step 100, log-SNR sample, after step 100: the sample"
-    assert table._words(0, 0) == "training step 10\nlog-SNR −8.0"
+    assert table._tip((0, 0)) == "training step 10\nlog-SNR −8.0"
 
 
 def test_an_empty_table_says_why(table: ImageTable, qtbot: QtBot, moves: list[tuple[int, int]]) -> None:

@@ -15,6 +15,7 @@ from studio.app.controls import Choice, LabeledSlider
 from studio.app.panels.trajectory import TrajectoryPanel
 from studio.app.panels.trajectory_formula import update_rule
 from studio.app.panels.trajectory_reel import Reel, to_bytes
+from studio.app.words import CLEAN_START
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Betas, Exact, LogSNR, Uniform
@@ -317,6 +318,23 @@ def test_learned_schedules_are_chosen_like_any_grid(qtbot: QtBot, panel: Traject
     asked(qtbot, panel, lambda: panel.set_spec(SampleSpec(grid=Betas.of(LEARNED[1]))))
     assert grid.currentText() == NAMES[1], "an equal list is the learned one"
     assert panel.spec().grid == Betas.of(LEARNED[1])
+
+
+def test_a_learned_schedule_brings_its_sampler_and_no_warning(qtbot: QtBot, panel: TrajectoryPanel) -> None:
+    grid, sampler = learned(panel), find(panel, Choice, "sampler")
+    sampler.setValue("ancestral")
+    job = asked(qtbot, panel, lambda: grid.setValue(Betas.of(LEARNED[1])))
+    assert job.spec.sampler == DDIM()
+    assert job.spec.grid == Betas.of(LEARNED[1])
+    assert job.spec.grid.levels(Linear(), 4)[0].alpha >= CLEAN_START
+    assert not panel.controls.start_note.isVisible(), "it was judged by samples that start so"
+    asked(qtbot, panel, lambda: sampler.setValue("ancestral"))
+    assert panel.spec().sampler == Ancestral(), "the person may think otherwise"
+    asked(qtbot, panel, lambda: grid.setValue(Betas.of(LEARNED[0])))
+    assert panel.spec().sampler == Ancestral(), "found with none in particular"
+    asked(qtbot, panel, lambda: grid.setValue("betas"))
+    find(panel, QLineEdit, "betas").setText("0.02, 0.1, 0.3, 0.61")
+    assert panel.controls.start_note.isVisible()
 
 
 def test_a_learned_schedule_goes_along_to_another_model(qtbot: QtBot, panel: TrajectoryPanel) -> None:

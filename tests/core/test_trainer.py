@@ -14,12 +14,13 @@ from studio.core import events, pictures
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.data.points import Gaussians8, SwissRoll
+from studio.core.loops import EARLY_SHARE, Turn
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec, MuonSpec
 from studio.core.recipes.denoising import Denoising
 from studio.core.runs import Run, RunLog
-from studio.core.trainer import EARLY_SHARE, PREVIEW_SHARE, Diverged, Trainer, _Turn
+from studio.core.trainer import PREVIEW_SHARE, Diverged, Trainer
 
 
 class Unhurried:
@@ -310,9 +311,9 @@ def test_guidance_needs_labels_that_were_sometimes_hidden(tmp_path: Path) -> Non
 
 def test_pictures_come_more_often_in_the_first_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("studio.core.trainer.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("studio.core.loops.time.perf_counter", lambda: clock[0])
 
-    def wait_after(turn: _Turn) -> float:
+    def wait_after(turn: Turn) -> float:
         """Seconds until the next one is due, after one that took 1.2 s."""
 
         def work() -> Iterator[None]:
@@ -325,8 +326,8 @@ def test_pictures_come_more_often_in_the_first_minute(monkeypatch: pytest.Monkey
             clock[0] += 0.1
         return clock[0] - done
 
-    early = _Turn(15.0, PREVIEW_SHARE, 3.0)
+    early = Turn(15.0, PREVIEW_SHARE, 3.0)
     assert wait_after(early) == pytest.approx(1.2 / EARLY_SHARE, abs=0.2)
     clock[0] += 60.0
     assert wait_after(early) == pytest.approx(1.2 / PREVIEW_SHARE, abs=0.2)
-    assert wait_after(_Turn(15.0, PREVIEW_SHARE)) == pytest.approx(1.2 / PREVIEW_SHARE, abs=0.2)
+    assert wait_after(Turn(15.0, PREVIEW_SHARE)) == pytest.approx(1.2 / PREVIEW_SHARE, abs=0.2)

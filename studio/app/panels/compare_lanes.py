@@ -20,7 +20,7 @@ from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QLabel, QPushButton, QStackedWidget, QWidget
 
 from studio.app import theme
-from studio.app.controls import ElidedLabel, Panel, Segmented, make_label
+from studio.app.controls import ElidedLabel, Panel, Segmented, empty_page, make_label
 from studio.app.panels.compare_export import LaneResult, write_lanes
 from studio.app.panels.compare_page import Lineup, Page, section, titles_of
 from studio.app.panels.compare_settings import LaneChoice, LaneEditor, LaneList, StartSettings, default_lanes
@@ -558,9 +558,7 @@ class LanesPage(Page):
         self.shown.button("x").setToolTip("What the network sees: the noisy pictures themselves")
         self.shown.button("x0").setToolTip("What the network believes is behind the noise")
         bar = Panel()
-        margins = bar.layout()
-        assert margins is not None
-        margins.setContentsMargins(15, 11, 15, 11)
+        bar.set_margins(15, 11, 15, 11)
         row = QHBoxLayout()
         row.setSpacing(10)
         row.addWidget(self.play_button)
@@ -642,20 +640,6 @@ def common_levels(lanes: Sequence[Sequence[float]]) -> list[float]:
     shown = [np.abs(np.array(lane)[:, None] - every[None]).argmin(0) for lane in lanes]
     changes = [k for k in range(len(every)) if k == 0 or any(place[k] != place[k - 1] for place in shown)]
     return every[changes].tolist()
-
-
-def empty_page(title: str, text: str) -> QWidget:
-    """A page that says what to do before there is anything to show."""
-    page = QWidget()
-    middle = QGridLayout(page)
-    middle.setSpacing(6)
-    middle.setRowStretch(0, 1)
-    for place, (words, role) in enumerate(((title, "title"), (text, "muted")), 1):
-        label = make_label(words, role, wrap=True)
-        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        middle.addWidget(label, place, 0)
-    middle.setRowStretch(3, 1)
-    return page
 
 
 def _seconds(seconds: float) -> str:

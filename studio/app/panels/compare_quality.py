@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QHeaderView,
     QProgressBar,
     QPushButton,
@@ -31,7 +29,8 @@ from studio.app.forms import KnobForm
 from studio.app.panels.compare_export import write_csv, write_png
 from studio.app.panels.compare_page import Lineup, Page, grid_title, pixels, section
 from studio.app.panels.learned import told
-from studio.app.panels.method_picker import parsed
+from studio.app.panels.method_picker import restore_form
+from studio.app.widgets.row_table import RowModel, set_up
 from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.words import duration
 from studio.core import events, resources
@@ -49,10 +48,8 @@ DEVIATION = Quantity(
 )
 _FIRST = ("fd", "sliced_wasserstein", "kd", "energy")  # what people ask for most stands first
 _REFERENCE_STEPS = 200
-_ROW_HEIGHT = 26
 _EMPTY = "Nothing measured yet. Measure samples every lane at each number of steps and scores it."
 Row = Mapping[str, float | int | str | None]
-_Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +98,19 @@ class _Point:
         return float(error) if isinstance(error, (int, float)) else math.nan
 
 
-class _ScoreTable(QAbstractTableModel):
+class _ScoreTable(RowModel):
     """The points as rows."""
+
+    num_words = 1
 
     def __init__(self) -> None:
         super().__init__()
-        self._heads: list[str] = []
         self._cells: list[list[str]] = []
 
     def show_points(self, points: Sequence[_Point], score: Quantity) -> None:
         """List these points."""
         self.beginResetModel()
-        self._heads = ["way", "steps", score.title, "calls", "seconds", "a second", "seeds"]
+        self.heads = ("way", "steps", score.title, "calls", "seconds", "a second", "seeds")
         self._cells = [
             [
                 point.label,
@@ -127,26 +125,11 @@ class _ScoreTable(QAbstractTableModel):
         ]
         self.endResetModel()
 
-    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._cells)
+    def num_rows(self) -> int:
+        return len(self._cells)
 
-    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._heads)
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._cells[index.row()][index.column()]
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column():
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    def headerData(self, number: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return self._heads[number]
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return None
+    def text(self, row: int, column: int) -> str:
+        return self._cells[row][column]
 
 
 class QualityPage(Page):
@@ -488,10 +471,7 @@ class QualityPage(Page):
         return {**self.form.values(), "score": self.score.value(), "against": self.against.value()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for name, item in _MEASURE.items():
-            value = parsed(item, state.get(name))
-            if value is not None:
-                self.form.set_values({name: value})
+        restore_form(self.form, _MEASURE.values(), state)
         self._list_scores("image")
         for name, choice in (("score", self.score), ("against", self.against)):
             if state.get(name) is not None:
@@ -501,9 +481,7 @@ class QualityPage(Page):
 
     def _arrange(self) -> None:
         plot_panel = Panel()
-        margins = plot_panel.layout()
-        assert margins is not None
-        margins.setContentsMargins(7, 11, 7, 9)
+        plot_panel.set_margins(7, 11, 7, 9)
         plot_panel.content.addWidget(self.plot, 1)
         self.foot = QWidget()
         foot = QVBoxLayout(self.foot)
@@ -568,23 +546,12 @@ def _with_spread(value: float, spread: float, style: str) -> str:
     return f"{value:{style}} ± {spread:{style}}" if math.isfinite(spread) else f"{value:{style}}"
 
 
-def _make_table(model: QAbstractTableModel) -> QTableView:
+def _make_table(model: RowModel) -> QTableView:
     table = QTableView()
     model.setParent(table)
-    table.setModel(model)
-    table.setShowGrid(False)
-    table.setWordWrap(False)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    set_up(table, model, "Scores")
     table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-    table.setAccessibleName("Scores")
-    table.setTabKeyNavigation(False)
     heads = table.horizontalHeader()
     heads.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
     heads.setMinimumSectionSize(60)
-    heads.setHighlightSections(False)
-    heads.setSectionsClickable(False)
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     return table

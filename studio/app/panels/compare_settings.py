@@ -24,7 +24,7 @@ from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_page import left_aligned, section
-from studio.app.panels.learned import offers
+from studio.app.panels.learned import offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.widgets.score_plot import marker_icon
 from studio.core.checkpoints.header import Header
@@ -260,6 +260,7 @@ class LaneEditor(QWidget):
         self._arrange()
         for signal in (self.sampler.changed, self.grid.changed, self.steps.changed, self.more.changed):
             signal.connect(self._read)
+        self.grid.picked.connect(self._take_sampler)
         for form in (self.steps, self.more):
             form.validity_changed.connect(self._read)
         self.model.valueChanged.connect(self._read)
@@ -343,6 +344,12 @@ class LaneEditor(QWidget):
         except ValueError as error:
             return str(error)
         return ""
+
+    def _take_sampler(self) -> None:
+        """A short schedule was chosen: it is good with the sampler that it was found with."""
+        sampler = sampler_for(self.grid.value(), self._header().schedules) if self.grid.is_offered() else None
+        if sampler is not None:
+            self.sampler.set_value(sampler)
 
     def _offer_schedules(self) -> None:
         mine = self._header()

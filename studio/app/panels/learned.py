@@ -28,6 +28,19 @@ def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:
     return [(label, grid) for grid, label in found.items()]
 
 
+def sampler_for(grid: Grid, schedules: Sequence[ShortSchedule]) -> Sampler | None:
+    """The sampler that the schedule of these betas was found with; None where that is none, or it is none of them."""
+    schedule = next((each for each in schedules if each.sampler and Betas.of(each) == grid), None)
+    if schedule is None:
+        return None
+    try:
+        found = method_from_dict("sampler", schedule.sampler)
+    except ValueError:
+        return None  # a sampler that this studio does not have
+    assert isinstance(found, Sampler)
+    return found
+
+
 def told(grid: Grid, sampler: Sampler, model: Path, headers: Mapping[Path, Header]) -> str:
     """What a list of betas is: ``learned, 8 steps``; "" where no model keeps it.
 

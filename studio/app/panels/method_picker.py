@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -123,6 +123,10 @@ class MethodPicker(QWidget):
         except ValueError:
             return None
 
+    def is_offered(self) -> bool:
+        """Whether what is chosen came with its settings, by :meth:`offer_values`."""
+        return not isinstance(self.choice.value(), str)
+
     def set_value(self, method: Any) -> None:
         """Choose the class of ``method`` and take over its settings, or what is offered and equals it; no signal."""
         offered = any(value == method for _, value in self._offered)
@@ -216,3 +220,11 @@ def parsed(knob: Knob, value: object) -> Any:
         return knob.parse(str(value))
     except ValueError:
         return None
+
+
+def restore_form(form: KnobForm, knobs: Iterable[Knob], state: Mapping[str, Any]) -> None:
+    """Set the knobs of a form to what a settings file has under their names, as far as it is possible."""
+    for knob in knobs:
+        value = parsed(knob, state.get(knob.name))
+        if value is not None:
+            form.set_values({knob.name: value})

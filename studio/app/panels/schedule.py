@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QStandardPaths, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut, QShowEvent, QUndoStack
 from PySide6.QtWidgets import (
-    QFileDialog,
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QMenu,
     QPushButton,
     QScrollArea,
     QStackedWidget,
@@ -31,37 +28,36 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.app.controls import Banner, ElidedLabel, Segmented, make_label
+from studio.app.controls import Banner, ElidedLabel, Segmented, empty_page, scroll_down
 from studio.app.panels import schedule_edit
 from studio.app.panels.schedule_bar import Beside, ScheduleBar
 from studio.app.panels.schedule_curves import Curve, Curves, framed
 from studio.app.panels.schedule_edit import MOST_POINTS, Change, View, betas_of
+from studio.app.panels.schedule_exchange import Exchange, Outgoing, dropped
+from studio.app.panels.schedule_host import Host
 from studio.app.panels.schedule_learn import LearnPage
 from studio.app.panels.schedule_live import LiveSamples
 from studio.app.panels.schedule_search import SearchPage
 from studio.app.panels.schedule_settings import ScheduleSettings
 from studio.app.panels.schedule_shelf import REFERENCES, Shelf, legend_of, reference, role_of
-from studio.app.panels.schedule_table import Visit, VisitPanel, to_csv, visits
+from studio.app.panels.schedule_table import Visit, VisitPanel, visits
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.config import method_from_dict, method_to_dict
+from studio.core.config import method_from_dict
 from studio.core.evaluation import sampler_title
-from studio.core.files import write_text
 from studio.core.grids import Betas
 from studio.core.levels import Level
 from studio.core.sampling import SampleSpec, levels_of
-from studio.core.schedule_files import SUFFIXES, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedules import DiscreteSchedule
 from studio.core.short_schedule import ShortSchedule
 
 WIDTH = 280
-_DROPPED = (".json", ".csv", ".ns")
 _ABOUT = {
     "Steps": "the noise levels that this schedule visits",
     "Network": "a small network that learns how large each step may be",
     "Search": "the best schedules, by how their samples score",
 }
-_FILTER = f"Schedules ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
+_EMPTY = "Choose one at the left, or drop a checkpoint onto the window:\nits noise schedule shows here."
 
 
 class SchedulePanel(QWidget):
@@ -108,7 +104,8 @@ class SchedulePanel(QWidget):
         self.learn, self.search = LearnPage(), SearchPage()
         self.live = LiveSamples()
         self.banner = Banner()
-        self._hosts = {"Network": _Host(self.learn), "Search": _Host(self.search)}
+        self.exchange = Exchange(self, self.banner, self._outgoing)
+        self._hosts = {"Network": Host(self.learn), "Search": Host(self.search)}
         self._make_buttons()
         self._arrange()
         self._connect()
@@ -261,18 +258,18 @@ class SchedulePanel(QWidget):
         sampler = self._current.sampler if self._current is not None else {}
         return ShortSchedule(betas=betas, origin="drawn", sampler=sampler)
 
-    def _drag(self, view: str, point: int, value: float) -> None:
+    def _drag(self, view: View, point: int, value: float) -> None:
         betas = self._betas()
         if betas is None:
             return
         if not self._pulling:
             self._pulling, self._before_pull = True, self._current
-        found = schedule_edit.moved(betas, _view(view), point, value)
+        found = schedule_edit.moved(betas, view, point, value)
         if found != betas:
             self._current = self._drawn(found)
             self._refresh()
 
-    def _let_go(self, view: str, point: int) -> None:
+    def _let_go(self, view: View, point: int) -> None:
         if not self._pulling:
             return
         self._pulling = False
@@ -280,19 +277,19 @@ class SchedulePanel(QWidget):
         if after != self._current:
             self._change("move a point", after)
 
-    def _nudge(self, view: str, point: int, value: float) -> None:
+    def _nudge(self, view: View, point: int, value: float) -> None:
         betas = self._betas()
         if betas is not None:
-            self._edit("move a point", schedule_edit.moved(betas, _view(view), point, value), f"{view} {point}")
+            self._edit("move a point", schedule_edit.moved(betas, view, point, value), f"{view} {point}")
 
-    def _want(self, view: str, x: float, value: float) -> None:
+    def _want(self, view: View, x: float, value: float) -> None:
         """One more point where a plot was clicked twice."""
         betas = self._betas()
         if betas is None or self._why_not_add():
             return
         place = min(max(int(x * len(betas)), 0), len(betas))
         self._selected = len(betas) - place  # counted from noise, among one more
-        self._edit("add a step", schedule_edit.with_point(betas, place, _view(view), value))
+        self._edit("add a step", schedule_edit.with_point(betas, place, view, value))
 
     def _add(self) -> None:
         betas = self._betas()
@@ -484,7 +481,7 @@ class SchedulePanel(QWidget):
             "Write this schedule to a file" if betas is not None else f"There are no steps. {self._problem}"
         )
 
-    # Keeping, importing, exporting
+    # Using, keeping, importing, exporting
 
     def _spec_of(self, schedule: ShortSchedule) -> SampleSpec:
         """How a short schedule is sampled: with the sampler that it was found with, where it names one."""
@@ -516,83 +513,34 @@ class SchedulePanel(QWidget):
         """Say what went wrong with a file."""
         self.banner.show_error(summary, details)
 
-    def import_files(self, paths: list[Path]) -> None:
-        """Read schedules from files, and show the last of them."""
-        self.errand_requested.emit(partial(_read_all, paths), self._imported)
-
-    def _imported(self, found: tuple[list[ShortSchedule], list[str]]) -> None:
-        schedules, problems = found
+    def _imported(self, schedules: list[ShortSchedule]) -> None:
+        """Have what was read at hand, and show the last of it."""
         for schedule in schedules:
             self.shelf.add_own(schedule)
-        if problems:
-            self.banner.show_error("\n".join(problems))
-        elif len(schedules) > 1:
-            self.banner.show_info(f"{len(schedules)} schedules were imported: choose one above the curves.")
-        else:
-            self.banner.hide()
-        if schedules:
-            self.show_schedule(self.shelf.find(schedules[-1].betas))
+        self.show_schedule(self.shelf.find(schedules[-1].betas))
         self._refresh()
 
-    def _ask_import(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Import schedules", _documents(), _FILTER)
-        if paths:
-            self.import_files([Path(path) for path in paths])
-
-    def _as_short(self) -> ShortSchedule | None:
-        """The schedule shown as a short one, also where it is the sampler's."""
-        betas = self._betas()
-        if self._current is not None or betas is None:
-            return self._current
-        return ShortSchedule(betas=betas, origin="drawn", title="the sampler’s")
-
-    def _export(self, kind: str) -> None:
-        """Ask where, and have the schedule written there."""
-        schedule = self._as_short()
+    def _outgoing(self) -> Outgoing | None:
+        """What there is to export: the schedule shown as a short one, also where it is the sampler's."""
+        schedule, betas = self._current, self._betas()
+        if betas is None:
+            return None
         if schedule is None:
-            return
-        name = f"{Path(self._path).stem}, {schedule.steps} steps"
-        if kind == "diffusers":
-            chosen = QFileDialog.getExistingDirectory(self, "Export as a scheduler of diffusers", _documents())
-            if chosen:
-                self._write(partial(_write_diffusers, Path(chosen), self._with_sampler(schedule)))
-            return
-        suffix = ".json" if kind == "json" else ".csv"
-        title = "Export table" if kind == "table" else "Export schedule"
-        suggested = str(Path(_documents()) / f"{name}{suffix}")
-        chosen, _ = QFileDialog.getSaveFileName(self, title, suggested, f"{suffix[1:].upper()} files (*{suffix})")
-        if not chosen:
-            return
-        path = Path(chosen) if chosen.lower().endswith(suffix) else Path(f"{chosen}{suffix}")
-        writers: dict[str, Callable[[], None]] = {
-            "table": partial(write_text, path, to_csv(self._visits)),
-            "csv": partial(write_csv, path, schedule),
-            "json": partial(write_json, path, [schedule]),
-        }
-        what = f"{len(self._visits)} rows" if kind == "table" else schedule.name
-        self._write(partial(_write, writers[kind], f"Exported {what} to {path}."))
-
-    def _with_sampler(self, schedule: ShortSchedule) -> ShortSchedule:
-        """The schedule with the sampler that it is sampled with here, where it names none."""
-        if schedule.sampler:
-            return schedule
-        return dataclasses.replace(schedule, sampler=method_to_dict("sampler", self._spec.sampler))
-
-    def _write(self, work: Callable[[], str]) -> None:
-        self.errand_requested.emit(work, self.banner.show_info)
+            schedule = ShortSchedule(betas=betas, origin="drawn", title="the sampler’s")
+        return Outgoing(schedule=schedule, visits=self._visits, model=Path(self._path).stem, sampler=self._spec.sampler)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Files of schedules are taken here; checkpoints and folders are the window's."""
-        if _dropped(event):
+        if dropped(event):
             event.acceptProposedAction()
         else:
             event.ignore()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = _dropped(event)
+        paths = dropped(event)
         if paths and self._schedule is not None:
             event.acceptProposedAction()
-            self.import_files(paths)
+            self.exchange.import_files(paths)
         else:
             event.ignore()
 
@@ -602,23 +550,9 @@ class SchedulePanel(QWidget):
         self.use_button = QPushButton("Use in Trajectory")
         self.use_button.setProperty("primary", True)
         self.keep_button, self.remove_button = QPushButton("Keep"), QPushButton("Remove")
-        self.import_button, self.export_button = QPushButton("Import…"), QPushButton("Export")
-        self.import_button.setToolTip(
-            "Read schedules from CSV, JSON, a released .ns file or another checkpoint\nFiles can be dropped here, too."
-        )
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        for kind, text, tip in (
-            ("json", "JSON…", "All that is known of this schedule"),
-            ("csv", "CSV…", "Its β and levels, from the cleanest step"),
-            ("diffusers", "Scheduler for diffusers…", "A folder that diffusers reads as a scheduler"),
-            ("table", "Table of steps…", "The table of visited steps, from noise to data, as CSV"),
-        ):
-            menu.addAction(text, partial(self._export, kind)).setToolTip(tip)
-        self.export_button.setMenu(menu)
-        for button in (self.keep_button, self.remove_button, self.import_button):
+        for button in (self.keep_button, self.remove_button):
             button.setStyleSheet("padding-left: 8px; padding-right: 8px")
-        self.export_button.setStyleSheet("padding-left: 8px; padding-right: 22px")
+        self.import_button, self.export_button = self.exchange.import_button, self.exchange.export_button
 
     def _connect(self) -> None:
         self.settings.changed.connect(self._spec_set)
@@ -642,7 +576,8 @@ class SchedulePanel(QWidget):
         self.use_button.clicked.connect(self._use)
         self.keep_button.clicked.connect(self._keep)
         self.remove_button.clicked.connect(self._drop)
-        self.import_button.clicked.connect(self._ask_import)
+        self.exchange.errand_requested.connect(self.errand_requested)
+        self.exchange.imported.connect(self._imported)
         for keys, slot in (("Ctrl+Z", self.undo_stack.undo), ("Ctrl+Shift+Z", self.undo_stack.redo)):
             shortcut = QShortcut(QKeySequence(keys), self, context=Qt.ShortcutContext.WindowShortcut)
             shortcut.activated.connect(slot)
@@ -687,8 +622,10 @@ class SchedulePanel(QWidget):
         for page, _ in self._pages.values():
             column.addWidget(page, 54)
         self._stack = QStackedWidget()
-        self._stack.addWidget(_empty_page())
-        self._stack.addWidget(_scrolling(body))
+        self._stack.addWidget(empty_page("No model is open", _EMPTY))
+        area = QScrollArea()
+        scroll_down(area, body)
+        self._stack.addWidget(area)
         whole = QHBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -732,139 +669,6 @@ class SchedulePanel(QWidget):
         return self._side
 
 
-class _Host(QWidget):
-    """A page with a job of its own, which goes on for its model while another one is looked at.
-
-    What it shows stays until the person turns it to the model in front; one that shows nothing follows at once.
-    """
-
-    def __init__(self, page: LearnPage | SearchPage) -> None:
-        super().__init__()
-        self.page = page
-        self.path = ""
-        self._title = ""
-        self._busy = self._used = False
-        self._next: tuple[str, Header, DiscreteSchedule] | None = None
-        self._note = ElidedLabel("", "muted")
-        self._turn_button = QPushButton()
-        self._turn_button.clicked.connect(self._turn)
-        self._row = QWidget()
-        row = QHBoxLayout(self._row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        row.addWidget(self._note, 1)
-        row.addWidget(self._turn_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(8)
-        column.addWidget(self._row)
-        column.addWidget(page, 1)
-        self._say()
-
-    def hasHeightForWidth(self) -> bool:
-        # Wrapped lines in the page would make the scroll area give everything its preferred height, and scroll.
-        return False
-
-    def set_model(self, path: str, header: Header, schedule: DiscreteSchedule) -> None:
-        """The model in front."""
-        self._next = (path, header, schedule)
-        if not self._busy and not (self._used and path != self.path):
-            self._turn()
-        self._say()
-
-    def set_busy(self, busy: bool) -> None:
-        """The page's job goes on, or none does."""
-        self._busy, self._used = busy, self._used or busy
-        self.page.set_busy(busy)
-        self._say()
-
-    def _turn(self) -> None:
-        """Speak of the model in front from now on."""
-        assert self._next is not None
-        path, header, _ = self._next
-        if path != self.path:
-            self.path, self._title, self._used = path, header.title, False
-            self.page.set_model(*self._next)
-        self._say()
-
-    def _say(self) -> None:
-        elsewhere = self._next is not None and self._next[0] != self.path
-        self._row.setVisible(elsewhere)
-        self.page.settings.setEnabled(self._next is not None and (self._busy or not elsewhere))
-        if self._next is not None and elsewhere:
-            self._note.setText(f"This goes on for {self._title}." if self._busy else f"This is of {self._title}.")
-            self._turn_button.setText(f"Turn to {self._next[1].title}")
-            self._turn_button.setEnabled(not self._busy)
-            self._turn_button.setToolTip(
-                "Stop it first, or let it end" if self._busy else "What is shown here goes; what was found is kept"
-            )
-
-
-def _view(name: str) -> View:
-    assert name in ("beta", "alpha_bar", "log_snr")
-    return name  # type: ignore[return-value]
-
-
 def _key(schedule: ShortSchedule) -> str:
     """What stands for a schedule among the curves to draw."""
     return ",".join(map(repr, schedule.betas))
-
-
-def _read_all(paths: list[Path]) -> tuple[list[ShortSchedule], list[str]]:
-    """The schedules of all files that can be read, and what is wrong with the others."""
-    found: list[ShortSchedule] = []
-    problems = []
-    for path in paths:
-        try:
-            found += read_schedules(path)
-        except ValueError as error:
-            problems.append(str(error))
-    return found, problems
-
-
-def _write(write: Callable[[], None], done: str) -> str:
-    """Write, and return what to say of it."""
-    write()
-    return done
-
-
-def _write_diffusers(folder: Path, schedule: ShortSchedule) -> str:
-    call = write_diffusers(folder, schedule)
-    return f"Exported to {folder}. Sample with {call}"
-
-
-def _documents() -> str:
-    return QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
-
-
-def _dropped(event: QDropEvent) -> list[Path]:
-    """The files of schedules among what is dragged; none where there is anything else, too."""
-    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return paths if all(path.suffix.lower() in _DROPPED for path in paths) else []
-
-
-def _empty_page() -> QWidget:
-    page = QWidget()
-    column = QVBoxLayout(page)
-    column.setSpacing(6)
-    column.addStretch(1)
-    for text, role in (
-        ("No model is open", "title"),
-        ("Choose one at the left, or drop a checkpoint onto the window:\nits noise schedule shows here.", "muted"),
-    ):
-        label = make_label(text, role)
-        label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        column.addWidget(label)
-    column.addStretch(1)
-    return page
-
-
-def _scrolling(body: QWidget) -> QScrollArea:
-    """``body``, scrolled where the window is low, never sideways."""
-    area = QScrollArea()
-    body.setProperty("scrolled", True)
-    area.setWidget(body)
-    area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return area

@@ -139,9 +139,7 @@ def framed(plot: LivePlot, least: int) -> Panel:
     panel = Panel()
     panel.setMinimumHeight(least)
     panel.content.addWidget(plot)
-    margins = panel.layout()
-    assert margins is not None
-    margins.setContentsMargins(7, 9, 7, 5)
+    panel.set_margins(7, 9, 7, 5)
     return panel
 
 

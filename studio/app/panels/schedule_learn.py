@@ -21,8 +21,8 @@ from studio.app import theme
 from studio.app.controls import Panel, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_page import Side, section
-from studio.app.panels.method_picker import MethodPicker, parsed, read_form
-from studio.app.panels.schedule_run import Notices, RunBar
+from studio.app.panels.method_picker import MethodPicker, read_form, restore_form
+from studio.app.panels.schedule_run import RunPage
 from studio.app.panels.train import Smoother, Stage
 from studio.app.widgets.emission import EmissionStrip
 from studio.app.widgets.plots import LivePlot
@@ -82,30 +82,20 @@ class WatchRequest:
     seed: int
 
 
-class LearnPage(QWidget):
-    """Itself is the centre, ``settings`` the right column. It runs nothing: it asks by signals."""
+class LearnPage(RunPage):
+    """Asks for a :class:`LearnRequest`, and offers the schedule that was watched."""
 
-    start_requested = Signal(object)
-    """A :class:`LearnRequest`."""
     watch_requested = Signal(object)
     """A :class:`WatchRequest`."""
-    stop_requested = Signal()
-    pause_requested = Signal(bool)
-    chosen = Signal(object)
-    """The :class:`ShortSchedule` that was watched is to be used."""
     network_changed = Signal(object)
     """Another schedule network is set: the :class:`LearnRequest` that makes it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._path: Path | None = None
-        self._schedule: NoiseSchedule | None = None
+        super().__init__((("train", "Train network"), ("watch", "Watch")), parent)
         self._network: LearnRequest | None = None
         self._emitted: ShortSchedule | None = None
-        self._job_id = -1
         self._step = 0
         self._smoother = Smoother(2.0)
-        self.banner = Notices()
         self.loss = LivePlot("steps", "loss", title="Loss", whole_x=True)
         self.loss.add_series("raw", "each step", "series_raw", width=1.0)
         self.loss.add_series("smoothed", "smoothed", "series_smoothed", width=2.0)
@@ -129,7 +119,6 @@ class LearnPage(QWidget):
         self.start_form = KnobForm(knobs_of(Start))
         self.bound = make_label("", "muted", wrap=True)
         self.emission_form = KnobForm(_folded(Emission))
-        self.run = RunBar((("train", "Train network"), ("watch", "Watch")))
         self.settings = self._make_settings()
         self._arrange()
         self._connect()
@@ -139,7 +128,6 @@ class LearnPage(QWidget):
     # What comes from outside
 
     def set_model(self, path: str, header: Header, schedule: NoiseSchedule) -> None:
-        """Speak of another model; what was shown is of the one before, and goes."""
         self._path, self._schedule = Path(path), schedule
         self.settings.setEnabled(True)
         self.banner.clear()
@@ -155,13 +143,7 @@ class LearnPage(QWidget):
             stage.show_view(False)
         self._clear_strip()
 
-    def receive(self, event: events.Event) -> None:
-        """Take any message of the page's own jobs."""
-        if event.job_id < self._job_id:
-            return
-        self._job_id = event.job_id
-        self.banner.receive(event)
-        self.run.receive(event)
+    def _take(self, event: events.Event) -> None:
         match event:
             case events.Progress():
                 self._take_progress(event)
@@ -176,8 +158,7 @@ class LearnPage(QWidget):
                 self.use_button.show()
 
     def set_busy(self, busy: bool) -> None:
-        """A job of this page goes on, or none does."""
-        self.run.set_busy(busy)
+        super().set_busy(busy)
         for stage in (self.loss_stage, self.ratio_stage):
             if not busy and stage.is_empty():
                 stage.show_view(False)  # what is said there is a promise again
@@ -217,10 +198,7 @@ class LearnPage(QWidget):
         """Take up what :meth:`state` gave, as far as it is possible."""
         self.network.restore(state)
         for form, cls in ((self.form, Bilateral), (self.start_form, Start), (self.emission_form, Emission)):
-            for item in knobs_of(cls):
-                value = parsed(item, state.get(item.name))
-                if value is not None:
-                    form.set_values({item.name: value})
+            restore_form(form, knobs_of(cls), state)
 
     # Drawing
 
@@ -354,9 +332,7 @@ class LearnPage(QWidget):
         self.use_button.setSizePolicy(policy)
         self.strip_panel.add_header_widget(self.use_button)
         self.strip_panel.content.addWidget(self.strip, 1)
-        margins = self.strip_panel.layout()
-        assert margins is not None
-        margins.setContentsMargins(15, 9, 9, 7)
+        self.strip_panel.set_margins(15, 9, 9, 7)
         grid = QGridLayout()
         grid.setSpacing(12)
         grid.addWidget(self.loss_stage, 0, 0)
@@ -375,8 +351,6 @@ class LearnPage(QWidget):
 
     def _connect(self) -> None:
         self.run.start_requested.connect(self._start)
-        self.run.pause_requested.connect(self.pause_requested)
-        self.run.stop_requested.connect(self.stop_requested)
         self.use_button.clicked.connect(self._use)
         self.network.changed.connect(self._refresh)
         for form in (self.form, self.start_form, self.emission_form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from PySide6.QtCore import Signal
@@ -10,6 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayou
 from studio.app.controls import Banner, ElidedLabel
 from studio.app.words import duration
 from studio.core import events
+from studio.core.checkpoints.header import Header
+from studio.core.schedules import NoiseSchedule
 
 _MOST_WARNINGS = 6
 _STEPS = 1000
@@ -157,3 +160,50 @@ class Notices(Banner):
         lines = list(self._warnings)
         more = len(lines) - _MOST_WARNINGS
         return "\n".join([*lines[:_MOST_WARNINGS], *([f"… and {more} more warnings."] if more > 0 else [])])
+
+
+class RunPage(QWidget):
+    """A page with jobs of its own: itself is the centre, ``settings`` the right column. It runs nothing: it asks.
+
+    Abstract: a page makes its settings, with ``run`` below them, and draws what its jobs tell.
+    """
+
+    start_requested = Signal(object)
+    """The main job of the page, as the page's own kind of request."""
+    stop_requested = Signal()
+    pause_requested = Signal(bool)
+    chosen = Signal(object)
+    """The :class:`ShortSchedule` that is to be used."""
+
+    settings: QWidget
+
+    def __init__(self, starts: tuple[tuple[str, str], ...], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._path: Path | None = None
+        self._schedule: NoiseSchedule | None = None
+        self._job_id = -1
+        self.banner = Notices()
+        self.run = RunBar(starts)
+        self.run.pause_requested.connect(self.pause_requested)
+        self.run.stop_requested.connect(self.stop_requested)
+
+    def set_model(self, path: str, header: Header, schedule: NoiseSchedule) -> None:
+        """Speak of another model; what was shown is of the one before, and goes."""
+        raise NotImplementedError
+
+    def receive(self, event: events.Event) -> None:
+        """Take any message of the page's own jobs; what an older one still tells is left."""
+        if event.job_id < self._job_id:
+            return
+        self._job_id = event.job_id
+        self.banner.receive(event)
+        self.run.receive(event)
+        self._take(event)
+
+    def set_busy(self, busy: bool) -> None:
+        """A job of this page goes on, or none does."""
+        self.run.set_busy(busy)
+
+    def _take(self, event: events.Event) -> None:
+        """Draw what a job of the page tells."""
+        raise NotImplementedError

@@ -6,25 +6,23 @@ the best of each number of steps, wherever it came from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.app import theme
 from studio.app.controls import Choice, ElidedLabel, Panel, Segmented, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_page import Side, section
-from studio.app.panels.method_picker import MethodPicker, parsed, read_form
-from studio.app.panels.schedule_run import Notices, RunBar
-from studio.app.widgets.pictures import role_color
+from studio.app.panels.method_picker import MethodPicker, read_form, restore_form
+from studio.app.panels.schedule_best import COUNTS, BestModel, BestTable
+from studio.app.panels.schedule_found import Found, Tried, bound_of, place_of
+from studio.app.panels.schedule_run import RunPage
 from studio.app.widgets.start_map import Cell, Place, StartMap
-from studio.app.words import duration
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.knobs import knobs_of
@@ -33,15 +31,11 @@ from studio.core.recipes.bilateral import Bilateral
 from studio.core.schedule_judges import Judge
 from studio.core.schedule_search import SearchKnobs
 from studio.core.schedules import NoiseSchedule
-from studio.core.short_schedule import ShortSchedule, fewest_steps
+from studio.core.short_schedule import ShortSchedule
 
-_ROW_HEIGHT = 26
-_SAMPLERS = {"ancestral": "ancestral", "ddim": "DDIM"}
 _NO_MAP = "Press Search to try schedules from a table of starts: each place then shows how good the best from there is."
 _NO_ROWS = "No schedules yet. The best of each number of steps comes here as the search finds it."
 _LABELS = {"drivers.both": "both", "drivers.ancestral": "ancestral", "drivers.ddim": "DDIM"}
-_COUNTS = {"image": (36, "images"), "points": (1000, "points")}
-_Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,198 +49,22 @@ class SearchRequest:
     bilateral: Bilateral
 
 
-@dataclass(frozen=True)
-class _Found:
-    """One schedule with what a judge said of it, in the judge's own quantity."""
-
-    schedule: ShortSchedule
-    score: float | None
-    judge: str
-    bound: float | None
-
-    @property
-    def sampler(self) -> str:
-        return str(self.schedule.sampler.get("name", ""))
-
-    @property
-    def rank(self) -> float:
-        return math.inf if self.score is None else self.score
-
-
-@dataclass
-class _Tried:
-    """What came from one start."""
-
-    found: list[_Found] = field(default_factory=list)
-    reason: str = ""
-    bound: float | None = None
-
-    def best(self, steps: int | None) -> _Found | None:
-        """The best schedule, of a number of steps or of any."""
-        fit = [one for one in self.found if one.score is not None and steps in (None, one.schedule.steps)]
-        return min(fit, key=lambda one: one.rank, default=None)
-
-
-class _BestTable(QAbstractTableModel):
-    """The best schedules, a row for each number of steps."""
-
-    HEADS = ("N", "ancestral", "DDIM", "α, β", "least N", "from", "time")
-    TIPS = (
-        "How many steps: network evaluations",
-        "The score with ancestral sampling; lower is better",
-        "The score with DDIM; lower is better",
-        "Where the better of the two was emitted from: α and β of its noisiest step",
-        "ln(α²) / ln(1 − β) of that start: with fewer steps no schedule from there reaches clean data",
-        "learned: as the schedule network emitted it; refined: its β were moved on after that",
-        "How long sampling takes",
-    )
-    SAMPLER_OF: ClassVar = {1: "ancestral", 2: "ddim"}
-    SPARE = (6, 5, 4)  # what is left out first where there is no room; tool tips tell most of it
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.rows: list[dict[str, _Found]] = []
-        self.seconds: float | None = None
-        self.count = _COUNTS["image"]
-
-    def show_rows(self, rows: list[dict[str, _Found]]) -> None:
-        """List these: what was found for each sampler, a dictionary for each number of steps."""
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def found_at(self, row: int, column: int) -> _Found:
-        """What a cell speaks of: the schedule for its sampler, or the better one of the row."""
-        known = self.rows[row]
-        return known.get(self.SAMPLER_OF.get(column, "")) or min(known.values(), key=lambda one: one.rank)
-
-    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self.HEADS)
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        row, column = index.row(), index.column()
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(row, column)
-        if role == Qt.ItemDataRole.ForegroundRole and column in self.SAMPLER_OF:
-            better = self.found_at(row, 0).sampler == self.SAMPLER_OF[column]
-            return QColor(role_color("text" if better else "text_muted"))
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return _told(self.found_at(row, column))
-        return None
-
-    def headerData(self, number: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return self.TIPS[number]
-        if role != Qt.ItemDataRole.DisplayRole:
-            return None
-        return f"{self.count[0]:,} {self.count[1]}" if number == len(self.HEADS) - 1 else self.HEADS[number]
-
-    def _text(self, row: int, column: int) -> str:
-        best = self.found_at(row, 0)
-        start = best.schedule.start
-        if column in self.SAMPLER_OF:
-            known = self.rows[row].get(self.SAMPLER_OF[column])
-            return "–" if known is None or known.score is None else _brief(known.score)
-        return (
-            str(best.schedule.steps),
-            "",
-            "",
-            "–" if start is None else f"{_short(start[0])}, {_short(start[1])}",
-            "–" if best.bound is None else f"{best.bound:.1f}",
-            best.schedule.origin,
-            "–" if self.seconds is None else _time(best.schedule.steps * self.count[0] * self.seconds),
-        )[column]
-
-
-class _Table(QTableView):
-    """Tells what was picked by hand, the same cell again included."""
-
-    picked = Signal(QModelIndex)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setAccessibleName("Best schedules")
-        self.setTabKeyNavigation(False)
-        heads = self.horizontalHeader()
-        heads.setMinimumSectionSize(24)
-        heads.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        heads.setHighlightSections(False)
-        heads.setSectionsClickable(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        self.clicked.connect(self.picked)
-
-    def fit_columns(self) -> None:
-        """Give every column what it needs, and leave out the least needed where there is no room."""
-        model, heads, room = self.model(), self.horizontalHeader(), self.viewport().width()
-        assert isinstance(model, _BestTable)
-        columns = range(len(model.HEADS))
-        for column in columns:
-            self.setColumnHidden(column, False)  # a hidden one would ask for no room
-        needs = [max(self.sizeHintForColumn(k), heads.sectionSizeHint(k)) for k in columns]
-        shown = list(columns) if model.seconds is not None else list(columns)[:-1]
-        for spare in model.SPARE:
-            if sum(needs[k] for k in shown) > room and spare in shown:
-                shown.remove(spare)
-        share = max(room - sum(needs[k] for k in shown), 0) // len(shown)
-        for column in columns:
-            self.setColumnHidden(column, column not in shown)
-            heads.resizeSection(column, needs[column] + share)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.fit_columns()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        before = self.currentIndex()
-        super().keyPressEvent(event)
-        now = self.currentIndex()
-        again = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
-        if now.isValid() and (again or now != before):
-            self.picked.emit(now)
-
-
-class SearchPage(QWidget):
-    """Itself is the centre, ``settings`` the right column. It runs nothing: it asks by signals."""
-
-    start_requested = Signal(object)
-    """A :class:`SearchRequest`."""
-    stop_requested = Signal()
-    pause_requested = Signal(bool)
-    chosen = Signal(object)
-    """The :class:`ShortSchedule` of a row or a place that was picked by hand."""
+class SearchPage(RunPage):
+    """Asks for a :class:`SearchRequest`, and offers the schedule of a row or a place that was picked by hand."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._path: Path | None = None
+        super().__init__((("search", "Search"),), parent)
         self._step = -1
-        self._job_id = -1
-        self._schedule: NoiseSchedule | None = None
         self._network: ScheduleNetworkSpec = CNNSpec()
         self._bilateral = Bilateral()
         self._stored: tuple[ShortSchedule, ...] = ()
         self._live = False
         self._judge = ""
-        self._tried: dict[Cell, _Tried] = {}
-        self._best: dict[int, dict[str, _Found]] = {}
+        self._tried: dict[Cell, Tried] = {}
+        self._best: dict[int, dict[str, Found]] = {}
         self._counts: list[int] = []
         self._places: dict[Cell, Place] = {}
         self._ranks: dict[Cell, float] = {}
-        self.banner = Notices()
         self.map = StartMap("Scores by start")
         self.map.set_empty_text(_NO_MAP)
         self.steps = Choice([(None, "any N")])
@@ -257,15 +75,13 @@ class SearchPage(QWidget):
         self.show_what.button("steps").setToolTip("How many steps it takes")
         self.caption = ElidedLabel("", "muted")
         self.map_panel = Panel("Starts")
-        self.rows = _BestTable(self)
-        self.table = _Table()
-        self.table.setModel(self.rows)
+        self.rows = BestModel(self)
+        self.table = BestTable(self.rows)
         self.table_panel = Panel("Best schedules")
         self.empty = make_label(_NO_ROWS, "muted", wrap=True)
         self.judge = MethodPicker("judge", "Judge by", "Judge by\nWhat a schedule is worth; lower is better.")
         self.form = KnobForm(knobs_of(SearchKnobs), _LABELS)
         self.bound = make_label("", "muted", wrap=True)
-        self.run = RunBar((("search", "Search"),))
         self.settings = self._make_settings()
         self._arrange()
         self._connect()
@@ -280,7 +96,7 @@ class SearchPage(QWidget):
         same = Path(path) == self._path and header.step == self._step
         self._path, self._step, self._stored = Path(path), header.step, header.schedules
         self._schedule = schedule
-        self.rows.count = _COUNTS[header.kind]
+        self.rows.count = COUNTS[header.kind]
         self.settings.setEnabled(True)
         if same:
             self._show_table()
@@ -309,13 +125,7 @@ class SearchPage(QWidget):
         self.map.clear()
         self._show_all()
 
-    def receive(self, event: events.Event) -> None:
-        """Take any message of the page's own job."""
-        if event.job_id < self._job_id:
-            return
-        self._job_id = event.job_id
-        self.banner.receive(event)
-        self.run.receive(event)
+    def _take(self, event: events.Event) -> None:
         match event:
             case events.SearchProgress() if len(self._tried) < self.map.num_places():
                 said = f"{len(self._tried)} of {self.map.num_places()} starts"
@@ -329,11 +139,10 @@ class SearchPage(QWidget):
                 self._live = True
                 self._show_all()
             case events.ScheduleFound():
-                self._take(event)
+                self._take_found(event)
 
     def set_busy(self, busy: bool) -> None:
-        """A search goes on, or none does."""
-        self.run.set_busy(busy)
+        super().set_busy(busy)
         self.judge.setEnabled(not busy)
         self.form.setEnabled(not busy)
         if not busy:
@@ -365,20 +174,17 @@ class SearchPage(QWidget):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state` gave, as far as it is possible."""
         self.judge.restore(state)
-        for item in knobs_of(SearchKnobs):
-            value = parsed(item, state.get(item.name))
-            if value is not None:
-                self.form.set_values({item.name: value})
+        restore_form(self.form, knobs_of(SearchKnobs), state)
 
     # What was found
 
-    def _take(self, event: events.ScheduleFound) -> None:
+    def _take_found(self, event: events.ScheduleFound) -> None:
         self._judge = event.judge or self._judge
         found = None
         if event.schedule is not None:
-            found = _Found(event.schedule, event.score, event.judge, _bound(event.schedule))
+            found = Found(event.schedule, event.score, event.judge, bound_of(event.schedule))
         if event.row is not None and event.column is not None and self.map.holds((event.row, event.column)):
-            tried = self._tried.setdefault((event.row, event.column), _Tried())
+            tried = self._tried.setdefault((event.row, event.column), Tried())
             tried.bound = event.bound if event.bound is not None else tried.bound
             tried.reason = event.reason or tried.reason
             if found is not None:
@@ -401,12 +207,12 @@ class SearchPage(QWidget):
     def _offer_steps(self) -> None:
         self.steps.set_options([(None, "any N"), *((count, f"N = {count}") for count in self._counts)])
 
-    def _kept(self) -> dict[int, dict[str, _Found]]:
+    def _kept(self) -> dict[int, dict[str, Found]]:
         """What the model's own file keeps, by number of steps and sampler."""
-        kept: dict[int, dict[str, _Found]] = {}
+        kept: dict[int, dict[str, Found]] = {}
         for schedule in self._stored:
             key = min(schedule.scores, key=lambda key: not key.startswith("FD"), default="")
-            one = _Found(schedule, schedule.scores.get(key), key.partition(" · ")[0], _bound(schedule))
+            one = Found(schedule, schedule.scores.get(key), key.partition(" · ")[0], bound_of(schedule))
             row = kept.setdefault(schedule.steps, {})
             if one.sampler not in row or one.rank < row[one.sampler].rank:
                 row[one.sampler] = one
@@ -429,7 +235,7 @@ class SearchPage(QWidget):
         """Work out what a place shows, and how it ranks among the others."""
         tried, wanted = self._tried[cell], self._wanted_steps()
         found = tried.best(wanted)
-        self._places[cell] = _place(tried, found, wanted, self.show_what.value() == "steps")
+        self._places[cell] = place_of(tried, found, wanted, self.show_what.value() == "steps")
         self._ranks.pop(cell, None)
         if found is not None:
             self._ranks[cell] = found.rank
@@ -549,9 +355,7 @@ class SearchPage(QWidget):
         self.table_panel.content.addWidget(self.table, 1)
         self.table_panel.content.addWidget(self.empty, 1)
         for panel, margins in ((self.map_panel, (13, 9, 9, 9)), (self.table_panel, (9, 11, 9, 9))):
-            layout = panel.layout()
-            assert layout is not None
-            layout.setContentsMargins(*margins)
+            panel.set_margins(*margins)
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addWidget(self.map_panel, 11)
@@ -564,8 +368,6 @@ class SearchPage(QWidget):
 
     def _connect(self) -> None:
         self.run.start_requested.connect(self._start)
-        self.run.pause_requested.connect(self.pause_requested)
-        self.run.stop_requested.connect(self.stop_requested)
         self.map.place_chosen.connect(self._place_chosen)
         self.table.picked.connect(self._row_picked)
         self.steps.valueChanged.connect(self._show_map)
@@ -573,61 +375,3 @@ class SearchPage(QWidget):
         self.judge.changed.connect(self._refresh)
         self.form.changed.connect(self._refresh)
         self.form.validity_changed.connect(self._refresh)
-
-
-def _place(tried: _Tried, found: _Found | None, steps: int | None, by_steps: bool) -> Place:
-    """What the map shows of a start whose best schedule is ``found``."""
-    if found is None:
-        if not tried.found:
-            return Place(None, reason=tried.reason or "No schedule came from here.", skipped=True)
-        judged = any(one.score is not None for one in tried.found)
-        return Place(None, reason=f"No schedule of {_steps(steps or 0)} came from here." if judged else tried.reason)
-    count, score = found.schedule.steps, _brief(found.rank)
-    sampler = _SAMPLERS.get(found.sampler, found.sampler)
-    judge = found.judge or "score"
-    told = [("steps", str(count)), ("sampler", sampler or "–"), (judge, score)]
-    line = [_steps(count), sampler, f"{judge} {score}"]
-    if tried.bound is not None:
-        told.append(("fewest steps", f"{tried.bound:.1f}"))
-        line.append(f"fewest {tried.bound:.1f}")
-    value, text = (float(count), str(count)) if by_steps else (found.rank, score.removeprefix("0"))
-    return Place(value, text, tuple(told), " · ".join(filter(None, line)))
-
-
-def _told(found: _Found) -> str:
-    """A schedule in full, for a tool tip."""
-    schedule = found.schedule
-    lines = [f"{_steps(schedule.steps)}, {schedule.origin}"]
-    if found.score is not None:
-        sampler = _SAMPLERS.get(found.sampler, found.sampler)
-        lines[0] += f" · {found.judge or 'score'} {found.score:.4g}" + (f" with {sampler}" if sampler else "")
-    if schedule.start is not None:
-        lines.append(f"from α {schedule.start[0]:.4g}, β {schedule.start[1]:.4g}")
-    shown = [f"{beta:.3g}" for beta in schedule.betas[:12]]
-    lines.append(f"β {', '.join(shown)}{', …' if len(schedule.betas) > 12 else ''}")
-    return "\n".join(lines)
-
-
-def _short(value: float) -> str:
-    """A number below 1 in two decimals, without the 0: ".45"."""
-    return f"{value:.2f}".removeprefix("0")
-
-
-def _bound(schedule: ShortSchedule) -> float | None:
-    """N_min of its start. None for one that was moved on, or that ended before clean data: it is not bound by it."""
-    if schedule.start is None or schedule.origin != "learned" or schedule.is_cut_short:
-        return None
-    return fewest_steps(*schedule.start)
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'s' * (count != 1)}"
-
-
-def _brief(value: float) -> str:
-    """A score in three digits, also where they are zeros, so that scores stand below each other: "4.90", "15.0"."""
-    return f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:#.3g}".removesuffix(".")
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.app.controls import Field, LabeledSlider, make_label
 from studio.app.panels.compare_page import Side, section
-from studio.app.panels.learned import offers
+from studio.app.panels.learned import offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker
 from studio.app.widgets import scale
 from studio.app.words import leftover
@@ -39,6 +39,7 @@ class ScheduleSettings(Side):
             "grid", "Steps from", "Steps from\nWhich of the schedule's noise levels to visit.", LogSNR, spacing=6
         )
         self.facts = Facts()
+        self._kept: Sequence[ShortSchedule] = ()
         self._steps_field = Field(
             _STEPS.label, self.steps, symbol=_STEPS.symbol, tooltip=f"{_STEPS.label} {_STEPS.symbol}\n{_STEPS.help}"
         )
@@ -57,8 +58,10 @@ class ScheduleSettings(Side):
 
     def apply_to(self, spec: SampleSpec) -> SampleSpec:
         """``spec`` with the steps and the grid that are set here."""
-        knobs = dataclasses.replace(spec.knobs, steps=int(self.steps.value()))
-        return dataclasses.replace(spec, grid=self.grid.value(), knobs=knobs)
+        knobs, grid = dataclasses.replace(spec.knobs, steps=int(self.steps.value())), self.grid.value()
+        # A short schedule that is chosen anew is good with the sampler that it was found with.
+        found_with = sampler_for(grid, self._kept) if grid != spec.grid else None
+        return dataclasses.replace(spec, grid=grid, sampler=found_with or spec.sampler, knobs=knobs)
 
     def show_spec(self, spec: SampleSpec) -> None:
         """Set the controls, quietly."""
@@ -74,6 +77,7 @@ class ScheduleSettings(Side):
 
     def offer(self, kept: Sequence[ShortSchedule]) -> None:
         """List the model's short schedules among the grids, quietly."""
+        self._kept = kept
         with QSignalBlocker(self):
             self.grid.offer_values(offers(kept))
 

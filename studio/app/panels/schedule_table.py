@@ -12,19 +12,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QModelIndex, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtWidgets import QHeaderView, QTableView, QWidget
 
 from studio.app.controls import Panel
+from studio.app.widgets.row_table import RowModel, set_up
 from studio.core.levels import Level, beta_between, log_snr, posterior
 from studio.core.schedules import DiscreteSchedule
 
-_ROW_HEIGHT = 26
 _NARROW = 620  # pixels: not all columns of the table can be read
-_Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,11 @@ def to_csv(table: Sequence[Visit]) -> str:
     return out.getvalue()
 
 
-class VisitTable(QAbstractTableModel):
+class VisitTable(RowModel):
     """The visited levels as a table."""
 
-    _HEADS = ("k", "step τ", "t", "α", "σ", "log-SNR", "jump β", "posterior σ")
-    SPARE = (2, 7)  # what is left out where the window is narrow; the export has it
-    _TIPS = (
+    heads = ("k", "step τ", "t", "α", "σ", "log-SNR", "jump β", "posterior σ")
+    tips = (
         "The order of the visits: 0 is the noisiest.",
         "The training step, from 0 to T − 1.",
         "The schedule's time: 0 is data, 1 is noise.",
@@ -82,6 +79,7 @@ class VisitTable(QAbstractTableModel):
         "How much of the signal's power the jump to the next visit wins back: 1 − ᾱ of this one / ᾱ of the next.",
         "√β̃: the fresh noise that DDPM's small variance adds on the jump to the next visit.",
     )
+    SPARE = (2, 7)  # what is left out where the window is narrow; the export has it
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -93,27 +91,11 @@ class VisitTable(QAbstractTableModel):
         self.visits = table
         self.endResetModel()
 
-    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self.visits)
+    def num_rows(self) -> int:
+        return len(self.visits)
 
-    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
-        return 0 if parent.isValid() else len(self._HEADS)
-
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _row_text(self.visits[index.row()])[index.column()]
-        return None
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return self._TIPS[section]
-        return self._HEADS[section] if role == Qt.ItemDataRole.DisplayRole else None
+    def text(self, row: int, column: int) -> str:
+        return _row_text(self.visits[row])[column]
 
 
 def _row_text(visit: Visit) -> tuple[str, ...]:
@@ -161,20 +143,9 @@ class VisitPanel(Panel):
 
 def _make_table(model: VisitTable) -> QTableView:
     table = QTableView()
-    table.setModel(model)
-    table.setShowGrid(False)
-    table.setWordWrap(False)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.setAccessibleName("Visited steps")
-    table.setTabKeyNavigation(False)
+    set_up(table, model, "Visited steps")
     heads = table.horizontalHeader()
     heads.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
     heads.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
     heads.resizeSection(0, 56)
-    heads.setHighlightSections(False)
-    heads.setSectionsClickable(False)
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     return table

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.app.controls import Panel, Segmented, StatTile, make_label
+from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
@@ -94,9 +94,7 @@ class Stage(Panel):
 
     def __init__(self, title: str, promise: str, view: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        layout = self.layout()
-        assert layout is not None
-        layout.setContentsMargins(8, 9, 5, 7)
+        self.set_margins(8, 9, 5, 7)
         self._promise = promise
         self.text = make_label(promise, "muted", wrap=True)
         self.text.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -279,9 +277,7 @@ class Scores(Panel):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
-        layout = self.layout()
-        assert layout is not None
-        layout.setContentsMargins(8, 9, 5, 7)
+        self.set_margins(8, 9, 5, 7)
         self._total = 1
         self._floor: float | None = None
         self._pages = Pages()
@@ -454,9 +450,7 @@ class RunViews(QWidget):
         for tile in (*self._tiles[:2], self._score_tile, *self._tiles[2:]):
             numbers.addWidget(tile, 1)
         strip.content.addLayout(numbers)
-        strip_layout = strip.layout()
-        assert strip_layout is not None
-        strip_layout.setContentsMargins(15, 11, 15, 11)
+        strip.set_margins(15, 11, 15, 11)
         above = QHBoxLayout()
         above.setSpacing(12)
         above.addWidget(self.loss_stage, 5)
@@ -558,10 +552,7 @@ class TrainPanel(QWidget):
         self.settings = TrainSettings()
         self.views = RunViews()
         scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self.views)
+        scroll_down(scroll, self.views)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app import theme
-from studio.app.controls import Choice, Field, make_label
+from studio.app.controls import Choice, Field, make_label, scroll_down
 from studio.app.forms import KnobForm
 from studio.app.panels.method_picker import LABELS, MethodPicker, read_form
 from studio.app.widgets.image_grid import ImageGrid
@@ -233,7 +233,6 @@ class TrainSettings(QFrame):
 
     def _lay_out(self) -> None:
         form = QWidget()
-        form.setProperty("scrolled", True)
         column = _column(form)
         column.setContentsMargins(16, 8, 8, 12)
         column.addWidget(make_label("Preset", "section"))
@@ -251,11 +250,8 @@ class TrainSettings(QFrame):
                 column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll_down(scroll, form)
         scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        scroll.setWidget(form)
         foot = QFrame()
         foot.setProperty("surface", "bottom")
         below = _column(foot)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Signal
 from PySide6.QtGui import QIcon, QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -29,8 +29,8 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app import theme
-from studio.app.controls import Choice, Field, LabeledSlider, make_label
-from studio.app.panels.learned import offers
+from studio.app.controls import Choice, Field, LabeledSlider, make_label, scroll_down
+from studio.app.panels.learned import offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
 from studio.app.words import CLEAN_START, leftover
@@ -143,11 +143,7 @@ class CalmScrollArea(QScrollArea):
 
     def __init__(self, body: QWidget) -> None:
         super().__init__()
-        body.setProperty("scrolled", True)
-        self.setWidget(body)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll_down(self, body)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         event.ignore()
@@ -170,6 +166,7 @@ class TrajectoryControls(QFrame):
         self._is_image = True
         self._seed_problem = ""
         self._bad: dict[str, str] = {}
+        self._schedules: Sequence[ShortSchedule] = ()
         self._label = "each"
         self.formula = FormulaBox()
         self.walk = Walk()
@@ -235,6 +232,7 @@ class TrajectoryControls(QFrame):
 
     def set_schedules(self, schedules: Sequence[ShortSchedule]) -> None:
         """The short schedules that the model keeps by now, to choose from; the values stay."""
+        self._schedules = schedules
         self.grid.offer_values(offers(schedules))
 
     def problem(self) -> str:
@@ -292,6 +290,7 @@ class TrajectoryControls(QFrame):
         self.grid = MethodPicker(
             "grid", "Steps from", "Steps from\nWhich of the schedule's noise levels to visit.", LogSNR, spacing=6
         )
+        self.grid.picked.connect(self._take_sampler)
         self.start_note = make_label("", "warning", wrap=True)
         self.start_note.hide()
         self._steps = _slider(_KNOBS["steps"], high=1000)
@@ -429,10 +428,19 @@ class TrajectoryControls(QFrame):
             return str(error), []
 
     def _show_start(self, levels: list[Level]) -> None:
-        """Warn where sampling would start from a level that is far from pure noise."""
-        too_clean = bool(levels) and levels[0].alpha >= CLEAN_START
+        """Warn where sampling would start from a level that is far from pure noise.
+
+        Schedules that the model keeps were judged by samples that start so.
+        """
+        too_clean = bool(levels) and levels[0].alpha >= CLEAN_START and not self.grid.is_offered()
         self.start_note.setText(leftover(float(levels[0].alpha)) if too_clean else "")
         self.start_note.setVisible(too_clean)
+
+    def _take_sampler(self) -> None:
+        """A short schedule was chosen: it is good with the sampler that it was found with."""
+        sampler = sampler_for(self.grid.value(), self._schedules) if self.grid.is_offered() else None
+        if sampler is not None:
+            self.sampler.set_value(sampler)
 
     def _set_buttons(self) -> None:
         problem = self.problem()

@@ -491,9 +491,7 @@ def _sheet(name: str, tooltip: str) -> ImageGrid:
 
 def _plot_panel(curves: StepCurves) -> Panel:
     panel = Panel()
-    layout = panel.layout()
-    assert layout is not None
-    layout.setContentsMargins(7, 7, 3, 3)  # the axes have margins of their own
+    panel.set_margins(7, 7, 3, 3)  # the axes have margins of their own
     panel.content.addWidget(curves, 1)
     return panel
 

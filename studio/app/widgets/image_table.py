@@ -11,29 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QContextMenuEvent,
-    QFont,
     QFontMetricsF,
-    QHelpEvent,
     QImage,
-    QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPaintEvent,
     QPen,
     QPixmap,
 )
-from PySide6.QtWidgets import QMenu, QSizePolicy, QToolTip, QWidget
+from PySide6.QtWidgets import QWidget
 
-from studio.app.theme import mix, mono_font, notifier, tokens, ui_font
+from studio.app.theme import mix, mono_font, notifier, tokens
+from studio.app.widgets.cell_table import Cell, CellTable
 from studio.app.widgets.image_grid import arrange
 from studio.app.widgets.pictures import (
-    add_picture_actions,
     color_word,
-    render_widget,
     role_color,
     to_mosaic,
     to_pixels,
@@ -53,29 +47,19 @@ class _Tile(NamedTuple):
     tip: str
 
 
-class ImageTable(QWidget):
-    """Pictures in rows and columns. A click, a drag or the arrow keys move the current cell.
-
-    Home and End go to the ends of a row, Page Up and Page Down to those of a column.
-    """
+class ImageTable(CellTable):
+    """Pictures in rows and columns. A click, a drag or the arrow keys move the current cell."""
 
     current_changed = Signal(int, int)
     """Row and column that the person went to."""
 
     def __init__(self, name: str = "Table of pictures", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._rows: tuple[str, ...] = ()
-        self._columns: tuple[str, ...] = ()
-        self._row_title = self._column_title = ""
-        self._tiles: dict[tuple[int, int], _Tile] = {}
+        super().__init__(name, "No pictures yet", parent)
+        self._tiles: dict[Cell, _Tile] = {}
         self._picture_size = QSize(_UNKNOWN_SIDE, _UNKNOWN_SIDE)
         self._current = (0, 0)
-        self._empty_text = "No pictures yet"
         self._sheet: QPixmap | None = None
         self._sheet_key: tuple[object, ...] = ()
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setAccessibleName(name)
         notifier().changed.connect(self._redraw)
 
     def set_table(
@@ -86,11 +70,10 @@ class ImageTable(QWidget):
         column_title: str = "",
     ) -> None:
         """Start an empty table. The current cell stays where it is, or goes to the nearest there is."""
-        self._rows, self._columns = tuple(row_captions), tuple(column_captions)
-        self._row_title, self._column_title = row_title, column_title
+        self._set_captions(row_captions, column_captions, row_title, column_title)
         self._tiles = {}
         self._picture_size = QSize(_UNKNOWN_SIDE, _UNKNOWN_SIDE)
-        if self._rows and self._columns:
+        if self.has_cells():
             row, column = self._current
             self._current = (min(row, len(self._rows) - 1), min(column, len(self._columns) - 1))
             self._describe()
@@ -102,8 +85,7 @@ class ImageTable(QWidget):
         Points (B, D) are drawn together, as a density. ``tip`` joins the tool tip. Raises IndexError for a cell or
         image that is not there, and ValueError for another shape.
         """
-        if not (0 <= row < len(self._rows) and 0 <= column < len(self._columns)):
-            raise IndexError(f"the table has {len(self._rows)} x {len(self._columns)} cells; got {row}, {column}.")
+        self._check((row, column))
         picture = _drawn(np.asarray(images), index)
         if picture.size() != self._picture_size and not self._tiles:
             self._picture_size = picture.size()
@@ -118,22 +100,16 @@ class ImageTable(QWidget):
         self.set_table((), ())
         self.setAccessibleDescription("")
 
-    def set_empty_text(self, text: str) -> None:
-        """What to say while there is no table."""
-        self._empty_text = text
-        self.update()
-
     def set_current(self, row: int, column: int) -> None:
         """Outline another cell; emits nothing. Raises IndexError if there is no such cell."""
-        if not (0 <= row < len(self._rows) and 0 <= column < len(self._columns)):
-            raise IndexError(f"the table has {len(self._rows)} x {len(self._columns)} cells; got {row}, {column}.")
+        self._check((row, column))
         if (row, column) != self._current:
             self._current = (row, column)
             self._describe()
             self.update()
 
     @property
-    def current(self) -> tuple[int, int]:
+    def current(self) -> Cell:
         """Row and column of the outlined cell."""
         return self._current
 
@@ -149,26 +125,22 @@ class ImageTable(QWidget):
         """Whether the picture of a cell has come."""
         return (row, column) in self._tiles
 
-    def to_image(self, scale: float = 2.0) -> QImage:
-        """The table with its captions as a picture."""
-        return render_widget(self, scale)
+    def is_filled(self) -> bool:
+        """Whether any picture has come."""
+        return bool(self._tiles)
 
-    def menu(self) -> QMenu:
-        """The context menu."""
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        add_picture_actions(menu, self, self.to_image, self.accessibleName())
-        menu.setEnabled(bool(self._tiles))
-        return menu
-
-    def cell_at(self, position: QPointF) -> tuple[int, int] | None:
+    def cell_at(self, position: QPointF) -> Cell | None:
         """The cell nearest to a position of the widget; None where there is no table."""
-        if not self._rows or not self._columns:
+        if not self.has_cells():
             return None
         area, size = self._layout()
         column = int((position.x() - area.left()) // (size[0] + _GAP))
         row = int((position.y() - area.top()) // (size[1] + _GAP))
         return min(max(row, 0), len(self._rows) - 1), min(max(column, 0), len(self._columns) - 1)
+
+    def cell_under(self, position: QPointF) -> Cell | None:
+        cell = self.cell_at(position)
+        return cell if cell is not None and self._layout()[0].contains(position) else None
 
     def place_of(self, row: int, column: int) -> QRectF:
         """Where the picture of a cell is drawn, in the units of the widget."""
@@ -203,12 +175,7 @@ class ImageTable(QWidget):
         self._sheet = None
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if not self._rows or not self._columns:
-            self._paint_empty(painter)
-            return
+    def _paint_cells(self, painter: QPainter) -> None:
         key = (self.width(), self.height(), self.devicePixelRatioF())
         if self._sheet is None or key != self._sheet_key:
             self._sheet, self._sheet_key = self._draw_sheet(), key
@@ -221,14 +188,6 @@ class ImageTable(QWidget):
             painter.drawRoundedRect(area.adjusted(-_MAT, -_MAT, _MAT, _MAT), 6, 6)
         painter.setPen(QPen(role_color("accent"), 2))
         painter.drawRoundedRect(self.place_of(*self._current).adjusted(-1.5, -1.5, 1.5, 1.5), 2, 2)
-
-    def _paint_empty(self, painter: QPainter) -> None:
-        painter.setPen(QPen(role_color("border"), 1, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
-        painter.setPen(role_color("text_muted"))
-        painter.setFont(ui_font(12))
-        words = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap)
-        painter.drawText(QRectF(self.rect()).adjusted(16, 8, -16, -8), words, self._empty_text)
 
     def _draw_sheet(self) -> QPixmap:
         """The mat and all tiles that have come."""
@@ -274,29 +233,18 @@ class ImageTable(QWidget):
             x = min(max(x, longest / 2), self.width() - longest / 2)
             self._caption_style(painter, column == self._current[1])
             painter.drawText(QRectF(x - longest / 2, top, longest, _LINE), center, self._columns[column])
-        painter.setFont(ui_font(11))
-        painter.setPen(role_color("text_muted"))
-        painter.drawText(QRectF(area.left(), top - _TITLE, area.width(), _TITLE), center, self._column_title)
-        if self._row_title:
-            painter.save()
-            painter.translate(edge - room - _TITLE / 2 - 4, area.center().y())
-            painter.rotate(-90)
-            painter.drawText(QRectF(-area.height() / 2, -_TITLE / 2, area.height(), _TITLE), center, self._row_title)
-            painter.restore()
-
-    def _caption_style(self, painter: QPainter, current: bool) -> None:
-        painter.setFont(mono_font(11, QFont.Weight.DemiBold if current else QFont.Weight.Normal))
-        painter.setPen(role_color("accent" if current else "text_muted"))
+        along = QRectF(area.left(), top - _TITLE, area.width(), _TITLE)
+        beside = QRectF(edge - room - _TITLE - 4, area.top(), _TITLE, area.height())
+        self._paint_titles(painter, along, beside)
 
     # What is said of a cell
 
-    def _words(self, row: int, column: int) -> str:
-        told = [f"{self._row_title} {self._rows[row]}".strip(), f"{self._column_title} {self._columns[column]}".strip()]
-        tile = self._tiles.get((row, column))
-        return "\n".join([*told, *((tile.tip,) if tile is not None and tile.tip else ())])
+    def _tip(self, cell: Cell) -> str:
+        tile = self._tiles.get(cell)
+        return "\n".join([*self._named(cell), *((tile.tip,) if tile is not None and tile.tip else ())])
 
     def _describe(self) -> None:
-        self.setAccessibleDescription(self._words(*self._current).replace("\n", ", "))
+        self.setAccessibleDescription(self._tip(self._current).replace("\n", ", "))
 
     # Qt
 
@@ -306,48 +254,13 @@ class ImageTable(QWidget):
     def minimumSizeHint(self) -> QSize:
         return QSize(200, 160)
 
-    def event(self, event: QEvent) -> bool:
-        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            cell = self._cell_under(QPointF(event.pos()))
-            QToolTip.showText(event.globalPos(), self._words(*cell) if cell is not None else "", self)
-            return True
-        return super().event(event)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
-            self._go_by_hand(self._cell_under(event.position()))
-
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if event.buttons() & Qt.MouseButton.LeftButton:
-            self._go_by_hand(self.cell_at(event.position()))
+        cell = self.cell_at(event.position())
+        if event.buttons() & Qt.MouseButton.LeftButton and cell is not None:
+            self._go(cell)
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        row, column = self._current
-        wanted = {
-            Qt.Key.Key_Left: (row, column - 1),
-            Qt.Key.Key_Right: (row, column + 1),
-            Qt.Key.Key_Up: (row - 1, column),
-            Qt.Key.Key_Down: (row + 1, column),
-            Qt.Key.Key_Home: (row, 0),
-            Qt.Key.Key_End: (row, len(self._columns) - 1),
-            Qt.Key.Key_PageUp: (0, column),
-            Qt.Key.Key_PageDown: (len(self._rows) - 1, column),
-        }.get(Qt.Key(event.key()))
-        if wanted is None or not self._rows or not self._columns:
-            super().keyPressEvent(event)
-        elif 0 <= wanted[0] < len(self._rows) and 0 <= wanted[1] < len(self._columns):
-            self._go_by_hand(wanted)
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu().popup(event.globalPos())
-
-    def _cell_under(self, position: QPointF) -> tuple[int, int] | None:
-        """The cell at a position, its share of the gap included; None outside the table."""
-        cell = self.cell_at(position)
-        return cell if cell is not None and self._layout()[0].contains(position) else None
-
-    def _go_by_hand(self, cell: tuple[int, int] | None) -> None:
-        if cell is not None and cell != self._current:
+    def _go(self, cell: Cell) -> None:
+        if cell != self._current:
             self.set_current(*cell)
             self.current_changed.emit(*cell)
 

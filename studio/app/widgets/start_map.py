@@ -16,25 +16,18 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
-    QContextMenuEvent,
-    QFocusEvent,
-    QFont,
     QFontMetricsF,
-    QHelpEvent,
-    QImage,
-    QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPaintEvent,
     QPen,
 )
-from PySide6.QtWidgets import QMenu, QSizePolicy, QToolTip, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.app.theme import mono_font, notifier, tokens, ui_font
-from studio.app.widgets.pictures import ReadOut, add_picture_actions, render_widget, role_color, to_qimage
+from studio.app.widgets.cell_table import Cell, CellTable
+from studio.app.widgets.pictures import ReadOut, role_color, to_qimage
 from studio.app.widgets.plots import axis_ticks
 
-Cell = tuple[int, int]
 Words = NDArray[np.uint32]
 
 _LIGHT = ("#e3efe8", "#58ada1", "#0f566d")
@@ -80,20 +73,14 @@ class Place:
     skipped: bool = False
 
 
-class StartMap(QWidget):
-    """Places in rows and columns with a labelled colour scale. A click or the arrow keys choose one.
-
-    Home and End go to the ends of a row, Page Up and Page Down to those of a column.
-    """
+class StartMap(CellTable):
+    """Places in rows and columns with a labelled colour scale. A click or the arrow keys choose one."""
 
     place_chosen = Signal(int, int)
     """Row and column of the place that the person went to, known or not."""
 
     def __init__(self, name: str = "Starts", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._rows: tuple[str, ...] = ()
-        self._columns: tuple[str, ...] = ()
-        self._row_title = self._column_title = ""
+        super().__init__(name, "No search yet", parent)
         self._value_name = ""
         self._places: dict[Cell, Place] = {}
         self._best: Cell | None = None
@@ -104,11 +91,7 @@ class StartMap(QWidget):
         self._log = False
         self._shades = np.empty(0, np.uint32)
         self._lightness = np.empty(0)
-        self._empty_text = "No search yet"
         self.setMouseTracking(True)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setAccessibleName(name)
         notifier().changed.connect(self._apply_theme)
         self._apply_theme()
 
@@ -116,16 +99,14 @@ class StartMap(QWidget):
         self, rows: Sequence[str], columns: Sequence[str], row_title: str = "", column_title: str = ""
     ) -> None:
         """Start an empty table."""
-        self._rows, self._columns = tuple(rows), tuple(columns)
-        self._row_title, self._column_title = row_title, column_title
+        self._set_captions(rows, columns, row_title, column_title)
         self._current = self._hovered = None
         self.set_places({}, None)
 
     def set_places(self, places: Mapping[Cell, Place], best: Cell | None, value_name: str = "") -> None:
         """Show what is known now; ``best`` is outlined. Raises IndexError for a place outside the table."""
         for cell in [*places, *([best] if best is not None else [])]:
-            if not self.holds(cell):
-                raise IndexError(f"the table has {len(self._rows)} x {len(self._columns)} places; got {cell}.")
+            self._check(cell)
         self._places, self._best, self._value_name = dict(places), best, value_name
         found = [place.value for place in places.values() if place.value is not None and math.isfinite(place.value)]
         self._range = (min(found), max(found)) if found else None
@@ -136,11 +117,6 @@ class StartMap(QWidget):
     def clear(self) -> None:
         """Show the empty text."""
         self.set_axes((), ())
-
-    def set_empty_text(self, text: str) -> None:
-        """What to say while there is no table."""
-        self._empty_text = text
-        self.update()
 
     def set_current(self, cell: Cell | None) -> None:
         """Outline a place, or none; emits nothing."""
@@ -159,10 +135,6 @@ class StartMap(QWidget):
         """The place outlined as the best."""
         return self._best
 
-    def holds(self, cell: Cell) -> bool:
-        """Whether there is such a place."""
-        return 0 <= cell[0] < len(self._rows) and 0 <= cell[1] < len(self._columns)
-
     def num_places(self) -> int:
         """How many places there are."""
         return len(self._rows) * len(self._columns)
@@ -171,26 +143,15 @@ class StartMap(QWidget):
         """What is known of a place; None while it is still to come."""
         return self._places.get(cell)
 
-    def to_image(self, scale: float = 2.0) -> QImage:
-        """The map with its axes as a picture."""
-        return render_widget(self, scale)
-
-    def menu(self) -> QMenu:
-        """The context menu."""
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        add_picture_actions(menu, self, self.to_image, self.accessibleName())
-        menu.setEnabled(bool(self._places))
-        return menu
+    def is_filled(self) -> bool:
+        """Whether anything is known of any place."""
+        return bool(self._places)
 
     def words(self, cell: Cell) -> str:
         """A place in a line."""
-        row, column = cell
         known = self._places.get(cell)
-        told = [f"{self._row_title} {self._rows[row]}".strip(), f"{self._column_title} {self._columns[column]}".strip()]
-        if known is None:
-            return " · ".join([*told, "still to come"])
-        return " · ".join([*told, *filter(None, [known.line, known.reason])])
+        said = ["still to come"] if known is None else [known.line, known.reason]
+        return " · ".join([*self._named(cell), *filter(None, said)])
 
     # Geometry
 
@@ -210,10 +171,9 @@ class StartMap(QWidget):
         left, top = area.left() + cell[1] * width, area.top() + cell[0] * height
         return QRectF(left, top, max(width - _GAP, 1), max(height - _GAP, 1))
 
-    def cell_at(self, position: QPointF) -> Cell | None:
-        """The place at a position, its share of the gap included; None outside the table."""
+    def cell_under(self, position: QPointF) -> Cell | None:
         area = self._area()
-        if not self._rows or not self._columns or not area.contains(position):
+        if not self.has_cells() or not area.contains(position):
             return None
         row = int((position.y() - area.top()) / (area.height() + _GAP) * len(self._rows))
         column = int((position.x() - area.left()) / (area.width() + _GAP) * len(self._columns))
@@ -232,12 +192,7 @@ class StartMap(QWidget):
         at = math.log(value) if self._log else value
         return round((_SHADES - 1) * (1.0 if hi <= lo else min(max((hi - at) / (hi - lo), 0.0), 1.0)))
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if not self._rows or not self._columns:
-            self._paint_empty(painter)
-            return
+    def _paint_cells(self, painter: QPainter) -> None:
         for row in range(len(self._rows)):
             for column in range(len(self._columns)):
                 self._paint_place(painter, (row, column))
@@ -250,14 +205,6 @@ class StartMap(QWidget):
             head = f"{self._row_title} {self._rows[row]}  {self._column_title} {self._columns[column]}"
             rows: list[tuple[QColor | None, str, str]] = [(None, name, value) for name, value in known.told]
             ReadOut(head, rows).paint(painter, self._pointer, QRectF(self.rect()).adjusted(2, 2, -2, -2))
-
-    def _paint_empty(self, painter: QPainter) -> None:
-        painter.setPen(QPen(role_color("border"), 1, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
-        painter.setPen(role_color("text_muted"))
-        painter.setFont(ui_font(12))
-        words = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap)
-        painter.drawText(QRectF(self.rect()).adjusted(16, 8, -16, -8), words, self._empty_text)
 
     def _paint_place(self, painter: QPainter, cell: Cell) -> None:
         box, known = self.place_of(cell), self._places.get(cell)
@@ -291,28 +238,17 @@ class StartMap(QWidget):
         at = self._current or (-1, -1)
         first = self.place_of((0, 0))
         for row in range(0, len(self._rows), max(math.ceil(13.0 / (first.height() + _GAP)), 1)):
-            self._label_style(painter, row == at[0])
+            self._caption_style(painter, row == at[0])
             middle = self.place_of((row, 0)).center().y()
             painter.drawText(QRectF(0, middle - _LINE / 2, area.left() - 8, _LINE), right, self._rows[row])
         longest = max(metrics.horizontalAdvance(text) for text in self._columns) + 6
         for column in range(0, len(self._columns), max(math.ceil(longest / (first.width() + _GAP)), 1)):
-            self._label_style(painter, column == at[1])
+            self._caption_style(painter, column == at[1])
             middle = self.place_of((0, column)).center().x()
             place = QRectF(middle - longest / 2, area.bottom() + 3, longest, _LINE)
             painter.drawText(place, center, self._columns[column])
-        painter.setFont(ui_font(11))
-        painter.setPen(role_color("text_muted"))
-        below = area.bottom() + 3 + _LINE
-        painter.drawText(QRectF(area.left(), below, area.width(), _TITLE), center, self._column_title)
-        painter.save()
-        painter.translate(_TITLE / 2 - 1, area.center().y())
-        painter.rotate(-90)
-        painter.drawText(QRectF(-area.height() / 2, -_TITLE / 2, area.height(), _TITLE), center, self._row_title)
-        painter.restore()
-
-    def _label_style(self, painter: QPainter, current: bool) -> None:
-        painter.setFont(mono_font(11, QFont.Weight.DemiBold if current else QFont.Weight.Normal))
-        painter.setPen(role_color("accent" if current else "text_muted"))
+        along = QRectF(area.left(), area.bottom() + 3 + _LINE, area.width(), _TITLE)
+        self._paint_titles(painter, along, QRectF(-1, area.top(), _TITLE, area.height()))
 
     def _paint_bar(self, painter: QPainter) -> None:
         if self._range is None:
@@ -371,61 +307,24 @@ class StartMap(QWidget):
     def minimumSizeHint(self) -> QSize:
         return QSize(220, 150)
 
-    def event(self, event: QEvent) -> bool:
-        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            cell = self.cell_at(QPointF(event.pos()))
-            known = self._places.get(cell) if cell is not None else None
-            said = known.reason if known is not None else "Still to come." if cell is not None else ""
-            QToolTip.showText(event.globalPos(), said, self)
-            return True
-        return super().event(event)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        cell = self.cell_at(event.position())
-        if event.button() == Qt.MouseButton.LeftButton and cell is not None:
-            self._choose(cell)
-
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        self._hovered, self._pointer = self.cell_at(event.position()), event.position()
+        self._hovered, self._pointer = self.cell_under(event.position()), event.position()
         self.update()
 
     def leaveEvent(self, event: QEvent) -> None:
         self._hovered = None
         self.update()
 
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        super().focusInEvent(event)
-        self.update()
+    def _tip(self, cell: Cell) -> str:
+        known = self._places.get(cell)
+        return known.reason if known is not None else "Still to come."
 
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        self.update()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        row, column = self._current or (0, 0)
-        wanted = {
-            Qt.Key.Key_Left: (row, column - 1),
-            Qt.Key.Key_Right: (row, column + 1),
-            Qt.Key.Key_Up: (row - 1, column),
-            Qt.Key.Key_Down: (row + 1, column),
-            Qt.Key.Key_Home: (row, 0),
-            Qt.Key.Key_End: (row, len(self._columns) - 1),
-            Qt.Key.Key_PageUp: (0, column),
-            Qt.Key.Key_PageDown: (len(self._rows) - 1, column),
-        }.get(Qt.Key(event.key()))
-        if wanted is None or not self._rows or not self._columns:
-            super().keyPressEvent(event)
-        elif self._current is None:
-            self._choose(self._best or (0, 0))  # the keys begin at the best
-        elif self.holds(wanted):
-            self._choose(wanted)
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu().popup(event.globalPos())
-
-    def _choose(self, cell: Cell) -> None:
+    def _go(self, cell: Cell) -> None:
         self.set_current(cell)
         self.place_chosen.emit(*cell)
+
+    def _first(self) -> Cell:
+        return self._best or (0, 0)
 
 
 def _ramp(stops: Sequence[str]) -> tuple[Words, NDArray[np.float64]]:

@@ -25,7 +25,7 @@ from studio.core.denoisers import Denoiser
 from studio.core.device import autocast
 from studio.core.ema import EMA
 from studio.core.knobs import Knobbed, knob
-from studio.core.levels import Level, diffuse, expand, log_snr, posterior, variance_preserving
+from studio.core.levels import Level, ddim_update, diffuse, expand, log_snr, variance_preserving
 from studio.core.networks.schedule_net import ScheduleNetwork
 from studio.core.noise import Noise, Stream
 from studio.core.schedules import NoiseSchedule
@@ -275,43 +275,32 @@ def emit(
     if len(noise.indices) != emission.images:
         raise ValueError(f"images = {emission.images} do not fit noise for {len(noise.indices)}.")
     x, ratio = noise.normal(shape, 0, Stream.START), None
+    level = Level(alpha, math.sqrt(1.0 - alpha**2))
     for index in range(emission.most):
-        level = Level(alpha, math.sqrt(1.0 - alpha**2))
         # Rounding must not leave a signal of more than 1 where the first step takes all noise away.
-        reached = min(alpha / math.sqrt(1.0 - beta), 1.0)
+        reached = min(level.alpha / math.sqrt(1.0 - beta), 1.0)
         left = 1.0 - reached**2
+        target = Level(reached, math.sqrt(left))
+        update = ddim_update(level, target, emission.eta)
         with autocast(x.device):
             found = denoiser(x, level, cond, noise=noise)
-            x_next = _reverse(x, found.x0, found.eps, level, reached, emission.eta, noise, index)
+            x_next = update.of_x0 * found.x0 + update.of_eps * found.eps
+            if update.fresh > 0.0:
+                x_next = x_next + update.fresh * noise.like(x, index)
             # The next beta depends on it, so the host must wait for the device here.
             said = network(x_next).double().log().mean().exp().item()
-        following = min(beta, left) * said
+        next_beta = min(beta, left) * said
         reason = ""
         if left < _NO_NOISE:
             reason = "no noise is left"
-        elif following < emission.floor:
-            reason = f"the next beta, {following:.2g}, is below the smallest allowed"
+        elif next_beta < emission.floor:
+            reason = f"the next beta, {next_beta:.2g}, is below the smallest allowed"
         elif index + 1 == emission.most:
             reason = f"{emission.most} steps are the most allowed"
         yield EmissionStep(index, level, beta, reached, ratio, x, found.x0, bool(reason), reason)
         if reason:
             return
-        alpha, beta, x, ratio = reached, following, x_next, said
-
-
-def emitted(
-    network: ScheduleNetwork,
-    denoiser: Denoiser,
-    emission: Emission,
-    start: tuple[float, float],
-    *,
-    shape: Sequence[int],
-    cond: Tensor | None = None,
-    noise: Noise,
-) -> tuple[float, ...]:
-    """The betas of a whole :func:`emit`, from the cleanest to the noisiest; raises as it does."""
-    steps = emit(network, denoiser, emission, start, shape=shape, cond=cond, noise=noise)
-    return tuple(step.beta for step in steps)[::-1]
+        level, beta, x, ratio = target, next_beta, x_next, said
 
 
 def check_start(start: tuple[float, float]) -> tuple[float, float]:
@@ -326,13 +315,3 @@ def check_start(start: tuple[float, float]) -> tuple[float, float]:
             f"the whole signal. Take alpha of at most {math.sqrt(1.0 - beta):.4f}, or a smaller beta."
         )
     return alpha, beta
-
-
-def _reverse(
-    x: Tensor, x0: Tensor, eps: Tensor, level: Level, reached: float, eta: float, noise: Noise, index: int
-) -> Tensor:
-    """One step to the VP level of alpha = ``reached`` (DDIM, arXiv 2010.02502, eq. 12); eta 1 is ancestral."""
-    target = Level(reached, math.sqrt(1.0 - reached**2))
-    fresh = eta * math.sqrt(posterior(level, target).var)
-    found = target.alpha * x0 + math.sqrt(max(target.sigma**2 - fresh**2, 0.0)) * eps
-    return found + fresh * noise.like(x, index) if fresh > 0.0 else found

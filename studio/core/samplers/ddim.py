@@ -6,7 +6,6 @@ deterministic and follows the probability-flow ODE; eta = 1 is ancestral samplin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from studio.core.denoisers import Denoiser
 from studio.core.knobs import knob
-from studio.core.levels import Level, posterior
+from studio.core.levels import Level, ddim_update
 from studio.core.noise import Noise
 from studio.core.registry import register
 from studio.core.samplers.base import Sampler, Step, check_levels
@@ -39,8 +38,8 @@ class DDIM(Sampler):
         for index, (t, s) in enumerate(pairwise(levels)):
             found = denoiser(x, t, cond, noise=noise)
             yield Step(index, total, t, x, found.x0, (index + 1) * denoiser.nfe)
-            fresh = self.eta * math.sqrt(posterior(t, s).var)
-            x = s.alpha * found.x0 + math.sqrt(max(s.sigma**2 - fresh**2, 0.0)) * found.eps
-            if fresh > 0.0:
-                x = x + fresh * noise.like(x, index)
+            update = ddim_update(t, s, self.eta)
+            x = update.of_x0 * found.x0 + update.of_eps * found.eps
+            if update.fresh > 0.0:
+                x = x + update.fresh * noise.like(x, index)
         yield Step(total, total, levels[-1], x, x, total * denoiser.nfe)
