@@ -1034,9 +1034,9 @@ class TestSchedules:
         panel = window.schedule
         assert panel is not None
         (tmp_path / "short.csv").write_text("beta\n0.1\n0.5\n")
-        panel.import_files([tmp_path / "short.csv"])
+        panel.exchange.import_files([tmp_path / "short.csv"])
         qtbot.waitUntil(lambda: panel.current() is not None, timeout=LONG)
-        panel.import_files([tmp_path / "none.csv"])
+        panel.exchange.import_files([tmp_path / "none.csv"])
         qtbot.waitUntil(panel.banner.isVisible, timeout=LONG)
         assert "none.csv" in panel.banner.text()
 
