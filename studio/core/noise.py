@@ -9,7 +9,7 @@ drawn before. Normals come from the words by Box-Muller.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 import torch
@@ -26,19 +26,57 @@ class Stream(IntEnum):
     EPS = 2
     LEVEL = 3
     DROP = 4
+    LATENT = 5
+    JUMP = 6
+    OTHER_LATENT = 7
+
+
+Draw = tuple[Stream, int]
+"""What is drawn: for which purpose, at which step."""
 
 
 class Noise:
-    """Draws for the images of one batch: ``indices`` (B,) are their places in the whole run, ``seed`` in [0, 2**63)."""
+    """Draws for the images of one batch: ``indices`` (B,) are their places in the whole run, ``seed`` in [0, 2**63).
 
-    def __init__(self, seed: int, indices: Sequence[int] | range, device: torch.device | str = "cpu") -> None:
+    ``given`` holds normals (B, ...) that take the place of what would be drawn for a stream at a step: a latent that
+    a person holds in hand. ``step`` is the sampler's step that this noise is for, which a denoiser's own draws follow.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        indices: Sequence[int] | range | Tensor,
+        device: torch.device | str = "cpu",
+        *,
+        given: Mapping[Draw, Tensor] | None = None,
+        step: int = 0,
+    ) -> None:
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed = {seed} is not possible: it takes a whole number from 0 to 2**63 - 1.")
-        self.seed = seed
-        self.indices = torch.as_tensor(list(indices), dtype=torch.int64).to(device)
+        places = indices if isinstance(indices, Tensor) else torch.as_tensor(list(indices), dtype=torch.int64)
+        self.seed, self.step = seed, step
+        self.indices = places.to(device)
+        self.given = {draw: value.to(device) for draw, value in (given or {}).items()}
+
+    def at(self, step: int) -> Noise:
+        """The same noise for a sampler's step."""
+        return Noise(self.seed, self.indices, self.indices.device, given=self.given, step=step)
+
+    def twice(self) -> Noise:
+        """The noise of a batch that holds every image twice, one half after the other."""
+        given = {draw: torch.cat([value, value]) for draw, value in self.given.items()}
+        return Noise(
+            self.seed, torch.cat([self.indices, self.indices]), self.indices.device, given=given, step=self.step
+        )
+
+    def latent(self, size: int) -> Tensor:
+        """A denoiser's z for this step, (B, size), standard normal."""
+        return self.normal((size,), self.step, Stream.LATENT)
 
     def normal(self, shape: Sequence[int], step: int, stream: Stream = Stream.STEP) -> Tensor:
-        """Standard normals (B, *shape), float32."""
+        """Standard normals (B, *shape), float32; what was given for this stream and step is returned as it is."""
+        if (stream, step) in self.given:
+            return self.given[stream, step]
         size = math.prod(shape)
         words = self._words((size + 3) // 4, step, stream)
         uniform = [(word.float() + 0.5) * 2.0**-32 for word in words]

@@ -250,7 +250,7 @@ def test_guidance_sharpens_a_class_and_moves_it_away_from_the_other() -> None:
 class Squash(nn.Module):
     """A fixed network of scaled input, log-SNR and class, to see whether a sampler feeds it the same in each frame."""
 
-    def forward(self, x: Tensor, ratio: Tensor, cond: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, ratio: Tensor, cond: Tensor | None, z: Tensor | None = None) -> Tensor:
         shift = 0.05 * ratio.clamp(-20, 20).unsqueeze(1)
         return torch.tanh(2.0 * x + shift) + (0.0 if cond is None else 0.1 * cond.unsqueeze(1))
 

@@ -1,7 +1,8 @@
 """The network's contract: a description made of knobs, and the module it builds.
 
 A module maps ``(x, log_snr, cond)`` to a raw output of x's shape; the level reaches it only as log-SNR, so it serves
-every schedule. ``cond`` is (B,) int64 with -1 for "no class", or None.
+every schedule. ``cond`` is (B,) int64 with -1 for "no class", or None. Any network can be built with a latent: it then
+takes z as well, which makes of one x many outputs.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from studio.core.knobs import Knobbed
 
 
 class Network(nn.Module, abc.ABC):
-    """A trainable map from (x, log-SNR, class) to x's shape."""
+    """A trainable map from (x, log-SNR, class) and perhaps a latent to x's shape."""
 
     @abc.abstractmethod
-    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
-        """x (B, ...), log_snr (B,), cond (B,) or None -> (B, ...)."""
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None, z: Tensor | None = None) -> Tensor:
+        """x (B, ...), log_snr (B,), cond (B,) or None, z (B, latent) where it was built with one -> (B, ...)."""
 
     @abc.abstractmethod
     def hidden_matrices(self) -> list[nn.Parameter]:
@@ -37,11 +38,14 @@ class NetworkSpec(Knobbed, abc.ABC):
     """Which data it takes: "image" or "points"."""
 
     @abc.abstractmethod
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
-        """The module for items of ``shape``, (C, H, W) or (D,); ``num_classes`` 0 means no class input."""
+    def build(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> Network:
+        """The module for items of ``shape``, (C, H, W) or (D,), with a latent of so many numbers.
+
+        ``num_classes`` 0 means no class input, ``latent`` 0 no z.
+        """
 
     @abc.abstractmethod
-    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def count(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> int:
         """How many numbers that module learns, without building it: a wrong setting may ask for any size."""
 
 

@@ -24,30 +24,30 @@ class MLPSpec(NetworkSpec):
     width: int = knob(128, help="Hidden units of each layer.", low=8, high=2048)
     blocks: int = knob(3, help="Residual blocks.", low=1, high=16)
 
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
+    def build(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> Network:
         if len(shape) != 1:
             raise ValueError(f"An MLP takes points, not items of shape {shape}: choose the network for images.")
-        return MLP(self, shape[0], num_classes)
+        return MLP(self, shape[0], num_classes, latent)
 
-    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def count(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> int:
         block = 2 * self.width + 2 * self.width * (self.width + 1) + 2 * (self.width**2 + self.width)
         ends = shape[0] * self.width + self.width + self.width * shape[0] + shape[0]
-        return embedding_count(self.width, num_classes) + ends + self.blocks * block
+        return embedding_count(self.width, num_classes, latent) + ends + self.blocks * block
 
 
 class MLP(Network):
-    """(B, D), log-SNR (B,), class (B,) -> (B, D)."""
+    """(B, D), log-SNR (B,), class (B,), z (B, latent) -> (B, D)."""
 
-    def __init__(self, spec: MLPSpec, dims: int, num_classes: int) -> None:
+    def __init__(self, spec: MLPSpec, dims: int, num_classes: int, latent: int = 0) -> None:
         super().__init__()
-        self.embedding = LevelEmbedding(spec.width, num_classes)
+        self.embedding = LevelEmbedding(spec.width, num_classes, latent)
         self.enter = nn.Linear(dims, spec.width)
         self.blocks = nn.ModuleList(_Block(spec.width) for _ in range(spec.blocks))
         self.leave = nn.Linear(spec.width, dims)
         zero_(self.leave)
 
-    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
-        embedding = self.embedding(log_snr, cond)
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None, z: Tensor | None = None) -> Tensor:
+        embedding = self.embedding(log_snr, cond, z)
         hidden = self.enter(x)
         for block in self.blocks:
             hidden = block(hidden, embedding)

@@ -38,20 +38,21 @@ class UNetSpec(NetworkSpec):
         if self.width % 8:
             raise ValueError(f"width = {self.width} is not possible: it takes a multiple of 8.")
 
-    def build(self, shape: tuple[int, ...], num_classes: int) -> Network:
+    def build(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> Network:
         if len(shape) != 3:
             raise ValueError(f"A U-Net takes images, not items of shape {shape}: choose the network for points.")
-        return UNet(self, shape[0], num_classes)
+        return UNet(self, shape[0], num_classes, latent)
 
-    def count(self, shape: tuple[int, ...], num_classes: int) -> int:
+    def count(self, shape: tuple[int, ...], num_classes: int, latent: int = 0) -> int:
         embedding, folded = 4 * self.width, shape[0] * self.patch**2
         widths = [self.width * 2**level for level in range(self.depth)]
         last = widths[-1]
 
         def block(width: int) -> int:
-            return 2 * (9 * width**2 + width) + 4 * width + 2 * width * (embedding + 1)
+            modulations = 2 if latent else 1
+            return 2 * (9 * width**2 + width) + 4 * width + modulations * 2 * width * (embedding + 1)
 
-        total = embedding_count(embedding, num_classes)
+        total = embedding_count(embedding, num_classes, latent)
         total += 9 * folded * self.width + self.width + 9 * folded * self.width + folded + 2 * self.width
         total += 2 * self.blocks * sum(map(block, widths)) + self.middle * block(last)
         total += sum(8 * fine * coarse + fine + coarse for fine, coarse in pairwise(widths))
@@ -59,22 +60,26 @@ class UNetSpec(NetworkSpec):
 
 
 class UNet(Network):
-    """(B, C, H, W), log-SNR (B,), class (B,) -> (B, C, H, W)."""
+    """(B, C, H, W), log-SNR (B,), class (B,), z (B, latent) -> (B, C, H, W)."""
 
-    def __init__(self, spec: UNetSpec, channels: int, num_classes: int) -> None:
+    def __init__(self, spec: UNetSpec, channels: int, num_classes: int, latent: int = 0) -> None:
         super().__init__()
         self.patch = spec.patch
         self.multiple = spec.patch * 2 ** (spec.depth - 1)
         widths = [spec.width * 2**level for level in range(spec.depth)]
         embedding = 4 * spec.width
-        self.embedding = LevelEmbedding(embedding, num_classes)
+        self.embedding = LevelEmbedding(embedding, num_classes, latent)
+
+        def stack(width: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(ResidualBlock(width, embedding, styled=latent > 0) for _ in range(count))
+
         self.enter = nn.Conv2d(channels * spec.patch**2, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(_stack(width, embedding, spec.blocks) for width in widths)
+        self.down = nn.ModuleList(stack(width, spec.blocks) for width in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.attention = SelfAttention(widths[-1]) if spec.attention else None
-        self.middle = nn.ModuleList(ResidualBlock(widths[-1], embedding) for _ in range(spec.middle))
+        self.middle = stack(widths[-1], spec.middle)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_stack(width, embedding, spec.blocks) for width in widths)
+        self.up = nn.ModuleList(stack(width, spec.blocks) for width in widths)
         self.norm = nn.GroupNorm(8, widths[0])
         self.leave = nn.Conv2d(widths[0], channels * spec.patch**2, 3, padding=1)
         zero_(self.leave)
@@ -82,10 +87,10 @@ class UNet(Network):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Tensor | None = None, z: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]
         x = functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        embedding = self.embedding(log_snr, cond)
+        embedding = self.embedding(log_snr, cond, z)
         folded = functional.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         hidden = self.enter(folded)
         skips = []
@@ -112,7 +117,3 @@ class UNet(Network):
         if self.attention is not None:
             parts.append(nn.ModuleList([self.attention]))
         return [weight for part in parts for weight in part.parameters() if weight.ndim >= 2]
-
-
-def _stack(width: int, embedding: int, count: int) -> nn.ModuleList:
-    return nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))

@@ -40,7 +40,7 @@ class Ancestral(Sampler):
         check_levels(levels)
         total = len(levels) - 1
         for index, (t, s) in enumerate(pairwise(levels)):
-            found = denoiser(x, t, cond, noise=noise)
+            found = denoiser(x, t, cond, noise=noise.at(index))
             yield Step(index, total, t, x, found.x0, (index + 1) * denoiser.nfe)
             mean = posterior(t, s)
             x = mean.of_x * x + mean.of_x0 * found.x0

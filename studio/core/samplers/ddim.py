@@ -36,7 +36,7 @@ class DDIM(Sampler):
         check_levels(levels)
         total = len(levels) - 1
         for index, (t, s) in enumerate(pairwise(levels)):
-            found = denoiser(x, t, cond, noise=noise)
+            found = denoiser(x, t, cond, noise=noise.at(index))
             yield Step(index, total, t, x, found.x0, (index + 1) * denoiser.nfe)
             update = ddim_update(t, s, self.eta)
             x = update.of_x0 * found.x0 + update.of_eps * found.eps
