@@ -61,16 +61,18 @@ class Meter:
         self._found.append({name: value for name, value in found.items() if value.ndim == 0})
 
     def take(self) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-        """Steps since the last time, their losses, and means of all scalars."""
+        """Steps since the last time, their losses, and the mean of each scalar over the steps that measured it."""
         steps = np.array(self._steps, np.int64)
         if not self._found:
             return steps, np.zeros(0, np.float32), {}
-        names = list(self._found[0])
-        table = torch.stack([torch.stack([found[name].float() for name in names]) for found in self._found])
-        numbers = table.cpu().numpy()
+        # One copy to the host for all numbers.
+        numbers = torch.stack([value.float() for found in self._found for value in found.values()]).cpu().numpy()
+        gathered: dict[str, list[float]] = {}
+        for name, value in zip((name for found in self._found for name in found), numbers, strict=True):
+            gathered.setdefault(name, []).append(value)
         self._steps, self._found = [], []
-        losses = numbers[:, names.index("loss")].astype(np.float32)
-        return steps, losses, dict(zip(names, map(float, numbers.mean(0)), strict=True))
+        means = {name: float(np.mean(values)) for name, values in gathered.items()}
+        return steps, np.array(gathered["loss"], np.float32), means
 
     def images_per_second(self, images: int, seconds: float) -> float:
         """The speed over the last second or so of training; 0 until there is one."""

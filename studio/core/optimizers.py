@@ -37,6 +37,14 @@ def _with_initial(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return optimizer
 
 
+def adam(
+    weights: Iterable[nn.Parameter], rate: float, beta1: float = 0.9, beta2: float = 0.99, *, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay."""
+    found = torch.optim.AdamW(weights, lr=rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
+    return _with_initial(found)
+
+
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
     """Set every learning rate to ``factor`` in [0, 1] times its full value."""
     for optimizer in optimizers:
@@ -62,8 +70,8 @@ class MuonSpec(OptimizerSpec):
         matrices = network.hidden_matrices()
         known = {id(weight) for weight in matrices}
         rest = [weight for weight in network.parameters() if id(weight) not in known]
-        adam = torch.optim.Adam(rest, lr=self.adam_rate, betas=(0.9, 0.99), fused=True)
-        return [_with_initial(Muon(matrices, lr=self.learning_rate, momentum=self.momentum)), _with_initial(adam)]
+        muon = Muon(matrices, lr=self.learning_rate, momentum=self.momentum)
+        return [_with_initial(muon), adam(rest, self.adam_rate)]
 
 
 @register("optimizer", "adam")
@@ -73,18 +81,15 @@ class AdamSpec(OptimizerSpec):
 
     title = "Adam"
     learning_rate: float = knob(1e-3, help="Adam's rate.", label="Rate", symbol="η", low=1e-7, high=0.1, log=True)
+    beta1: float = knob(
+        0.9, help="How long Adam remembers gradients; 0.5 for GANs.", symbol="β₁", low=0.0, high=0.9999, advanced=True
+    )
     beta2: float = knob(0.99, help="How long Adam remembers squares.", symbol="β₂", low=0.9, high=0.9999, advanced=True)
     weight_decay: float = knob(0.0, help="Pull of the weights towards 0.", low=0.0, high=1.0, advanced=True)
 
     def build(self, network: Network) -> list[torch.optim.Optimizer]:
-        adam = torch.optim.AdamW(
-            network.parameters(),
-            lr=self.learning_rate,
-            betas=(0.9, self.beta2),
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
-        return [_with_initial(adam)]
+        weights = network.parameters()
+        return [adam(weights, self.learning_rate, self.beta1, self.beta2, weight_decay=self.weight_decay)]
 
 
 class Muon(torch.optim.Optimizer):

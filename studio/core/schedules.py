@@ -127,6 +127,27 @@ class Cosine(Knobbed, DiscreteSchedule):
         return np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
 
 
+@register("schedule", "big_steps")
+@dataclass(frozen=True, kw_only=True)
+class BigSteps(Knobbed, DiscreteSchedule):
+    """Few big steps of the variance-preserving SDE (Denoising Diffusion GAN, arXiv 2112.07804, appendix B).
+
+    alpha_bar(u) = exp(-u**2 (beta_max - beta_min) / 2 - u beta_min) at T + 1 even times u from ``first`` to 1. Data
+    stand at the first of them, whose own noise is left out: beta_i = 1 - alpha_bar(u_i) / alpha_bar(u_{i - 1}).
+    """
+
+    title = "few big steps"
+    num_steps: int = knob(4, help="Steps of the training schedule.", label="Steps", symbol="T", low=1, high=64)
+    beta_min: float = knob(0.1, help="Rate of noise at the data.", symbol="β_min", low=1e-3, high=10.0, log=True)
+    beta_max: float = knob(20.0, help="Rate of noise at the end.", symbol="β_max", low=1.0, high=100.0, log=True)
+    first: float = knob(1e-3, help="Time at which the data stand.", low=0.0, high=0.1, advanced=True)
+
+    def betas(self) -> np.ndarray:
+        u = self.first + (1.0 - self.first) * np.arange(self.num_steps + 1) / self.num_steps
+        log_alpha_bar = -0.5 * u**2 * (self.beta_max - self.beta_min) - u * self.beta_min
+        return -np.expm1(np.diff(log_alpha_bar))
+
+
 @dataclass(frozen=True)
 class Tabulated(DiscreteSchedule):
     """Any betas, (T,) in (0, 1): learned, imported or drawn by hand. Raises ValueError for others."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from studio.core import device as devices
 from studio.core import events, pictures
@@ -114,12 +114,19 @@ class Trainer:
                 f"This run has taken {found['step']:,} of {self.config.run.steps:,} steps: it is complete. "
                 "Set more steps to go on."
             )
-        resume.load_resume(self.run_folder.resume, self.ema.average, self.learner.denoiser, self.learner.optimizers)
+        resume.load_resume(self.run_folder.resume, self._modules(), self.learner.optimizers)
         self.step, self.seconds, self.history = found["step"], found["seconds"], found["history"]
         self._saved_step = self.step
         if self.run_folder.model.is_file():
             header = read_header(self.run_folder.model)
             self._thumbnail, self.scores, self.scored_step = header.thumbnail, dict(header.scores), header.step
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """All that is trained, under the names that files give it."""
+        modules: dict[str, nn.Module] = {"ema": self.ema.average, "raw": self.learner.denoiser}
+        if self.learner.companion is not None:
+            modules["companion"] = self.learner.companion
+        return modules
 
     def _refuse_other(self, before: Mapping[str, Any]) -> None:
         """Raise ValueError unless the run is the one that was saved, but for what may change on the way."""
@@ -169,6 +176,8 @@ class Trainer:
             report = self._report() if reports.due() else None
             self.seconds += time.perf_counter() - began
             yield report
+            if report is not None and (complaint := self.learner.complaint(self.step, report.scalars)):
+                yield events.Warned(summary=complaint)
             if self._snapshots.due(self.step):
                 yield from self._snapshot()
             if previews.due():
@@ -359,13 +368,11 @@ class Trainer:
 
         Raises OSError, and :class:`Diverged` rather than write weights that are no numbers over good ones.
         """
-        weights: list[Tensor] = [*self.learner.denoiser.parameters(), *self.ema.average.parameters()]
+        weights: list[Tensor] = [weight for module in self._modules().values() for weight in module.parameters()]
         if not torch.stack(torch._foreach_norm(weights)).isfinite().all():
             raise Diverged(self._divergence(self.step - 1))
         facts = {"step": self.step, "seconds": self.seconds, "history": self.history, "config": self.config.to_dict()}
-        resume.save_resume(
-            self.run_folder.resume, facts, self.ema.average, self.learner.denoiser, self.learner.optimizers
-        )
+        resume.save_resume(self.run_folder.resume, facts, self._modules(), self.learner.optimizers)
         native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser)
         if self._samples is not None:
             step, images = self._samples

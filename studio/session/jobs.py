@@ -135,7 +135,7 @@ class _Log:
 def _check_memory(config: TrainConfig) -> None:
     """Raise ValueError for a network that cannot fit: the system would end the studio without a word."""
     data = config.data.load()
-    count = config.network.count(data.shape, data.num_classes)
+    count = config.network.count(data.shape, data.num_classes, config.recipe.latent_size)
     # Weights, gradients, average, and at least one number of optimiser state for each weight.
     needed = 4 * 4 * count + 4 * config.run.batch * math.prod(data.shape)
     there = psutil.virtual_memory().available

@@ -204,7 +204,7 @@ def test_a_damaged_continuation_is_refused(trainer: Trainer) -> None:
     resume = trainer.run_folder.resume
     resume.write_bytes(resume.read_bytes()[:-10])
     with pytest.raises(ValueError, match="cannot be continued from"):
-        load_resume(resume, trainer.ema.average, trainer.learner.denoiser, trainer.learner.optimizers)
+        load_resume(resume, trainer._modules(), trainer.learner.optimizers)
 
 
 def found(path: Path, steps: int, **other: Any) -> ShortSchedule:

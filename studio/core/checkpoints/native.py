@@ -141,7 +141,7 @@ def load(path: Path, device: torch.device) -> Model:
         network = method_from_dict("network", header.network)
         facts = DataFacts(**header.facts)
         # Counted before it is built: a description may claim a network of any size.
-        weights = _averaged(path, network.count(facts.shape, facts.num_classes))
+        weights = _averaged(path, network.count(facts.shape, facts.num_classes, recipe.latent_size))
         with fresh_weights(seed=0):
             denoiser = recipe.denoiser(network, facts)
         denoiser.load_state_dict(weights)

@@ -7,6 +7,7 @@ saving, loading, and training N more, bit for bit on the CPU.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from studio.core.checkpoints.native import portable, write
 
 
 def save_resume(
-    path: Path, facts: dict[str, Any], ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]
+    path: Path, facts: dict[str, Any], modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer]
 ) -> None:
-    """Write the state beside ``facts`` (plain values: step, images, seconds, the configuration)."""
-    tensors = {f"ema.{name}": value for name, value in ema.state_dict().items()}
-    tensors |= {f"raw.{name}": value for name, value in raw.state_dict().items()}
+    """Write the state beside ``facts`` (plain values: step, images, seconds, the configuration).
+
+    ``modules`` are what was trained, by a name: the average, the weights, and what else training needs.
+    """
+    tensors = {
+        f"{part}.{name}": value for part, module in modules.items() for name, value in module.state_dict().items()
+    }
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"opt{number}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -39,12 +44,12 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be continued from: {error}. Start a new run from its config.toml.") from error
 
 
-def load_resume(path: Path, ema: nn.Module, raw: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
-    """Put the state back into fresh objects of the same configuration. Raises ValueError."""
+def load_resume(path: Path, modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer]) -> None:
+    """Put the state back into fresh objects of the same configuration and names. Raises ValueError."""
     try:
         tensors = load_file(path)
-        raw.load_state_dict(_under("raw.", tensors))
-        ema.load_state_dict(_under("ema.", tensors))
+        for part, module in modules.items():
+            module.load_state_dict(_under(f"{part}.", tensors))
         for number, optimizer in enumerate(optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in _under(f"opt{number}.", tensors).items():

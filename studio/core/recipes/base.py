@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from studio.core.data.base import Batch
 from studio.core.denoisers import Denoiser
@@ -39,6 +39,8 @@ class Learner(abc.ABC):
     denoiser: Denoiser
     """The denoiser being trained; the trainer averages its weights."""
     optimizers: list[torch.optim.Optimizer]
+    companion: nn.Module | None = None
+    """A second network that training needs and sampling does not, such as a discriminator; None where there is none."""
 
     @abc.abstractmethod
     def step(self, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
@@ -58,6 +60,10 @@ class Learner(abc.ABC):
         place of the levels it would draw for the batch; the noise and the weighting stay the same.
         """
 
+    def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
+        """What has gone wrong and what to do, in plain words, judged by what :meth:`step` measured up to ``step``."""
+        return None
+
 
 class Recipe(Knobbed, abc.ABC):
     """A frozen dataclass of knobs that describes a way to train."""
@@ -70,6 +76,21 @@ class Recipe(Knobbed, abc.ABC):
     @abc.abstractmethod
     def schedule(self) -> NoiseSchedule:
         """The training schedule, whose levels samplers visit by default."""
+
+    @property
+    def latent_size(self) -> int:
+        """How many numbers of a latent z its networks take; 0 for none."""
+        return 0
+
+    @property
+    def own_steps(self) -> int | None:
+        """How many steps its models were made for, where those are all they know; None where any number will do."""
+        return None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether its models say the next x, not x0: DDIM with eta = 0 over their own steps samples them."""
+        return False
 
     @abc.abstractmethod
     def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:

@@ -1,0 +1,348 @@
+"""Denoising Diffusion GAN: a generator with a latent z learns each of a few big denoising steps (arXiv 2112.07804).
+
+Over a big step the true denoising distribution q(x_s | x_t) has many modes, and a Gaussian cannot follow it. Here a
+generator guesses x0 from (x_t, z), the posterior q(x_s | x_t, x0) turns the guess into an x_s, and a discriminator that
+sees (x_s, x_t) compares the result with real pairs (eq. 4 and 5):
+
+    min_G max_D  sum_t E_q(x_t) [ E_q(x_s|x_t) log D(x_s, x_t, t) + E_p_G(x_s|x_t) log(1 - D(x_s, x_t, t)) ]
+
+D and G move in turn: one step of D, with the gradient penalty R1 on real x_s now and then, and one step of G.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from studio.core.data.base import Batch
+from studio.core.denoisers import NO_CLASS, Denoiser, Direct, Latent, NetworkDenoiser
+from studio.core.device import autocast
+from studio.core.knobs import knob
+from studio.core.levels import CLEAN, Level, expand, log_snr, posterior
+from studio.core.networks.base import Network, NetworkSpec, fresh_weights
+from studio.core.networks.discriminator import discriminator
+from studio.core.noise import Noise, Stream
+from studio.core.optimizers import OptimizerSpec, adam
+from studio.core.recipes.balance import Balance
+from studio.core.recipes.base import DataFacts, Learner, Recipe
+from studio.core.registry import register
+from studio.core.schedules import BigSteps
+
+Loss = Literal["non_saturating", "hinge", "wasserstein"]
+
+
+@register("recipe", "adversarial")
+@dataclass(frozen=True, kw_only=True)
+class Adversarial(Recipe):
+    """A generator and a discriminator of denoising steps, in turn."""
+
+    title = "DDGAN, adversarial"
+    family = "DDGAN"
+    num_steps: int = knob(4, help="Denoising steps; each is one evaluation.", label="Steps", symbol="T", low=1, high=16)
+    latent: int = knob(
+        32, help="Numbers in the latent that varies a step; 0 is a generator without one.", symbol="z", low=0, high=1024
+    )
+    predict: Literal["x0", "x_s", "noise"] = knob(
+        "x0", help="What the generator makes: x0, then noised by the posterior; the next x itself; or the noise in x."
+    )
+    process: Literal["denoising", "one_shot"] = knob(
+        "denoising",
+        help="Denoising steps, or images at once from noise, where the T levels only blur what the discriminator sees.",
+    )
+    loss: Loss = knob("non_saturating", help="What generator and discriminator play for.")
+    r1: float = knob(
+        0.05, help="Weight of the penalty on the discriminator's gradient at real x.", label="R1", symbol="γ", low=0.0
+    )
+    r1_every: int = knob(16, help="Steps from one penalty to the next.", label="R1 every", low=1, high=1000)
+    d_width: int = knob(32, help="Channels of the discriminator's finest layer.", label="Width of D", low=8, high=512)
+    d_rate: float = knob(
+        5e-4, help="The discriminator's rate (Adam).", label="Rate of D", symbol="η_D", low=1e-7, high=0.1, log=True
+    )
+    regression: int = knob(
+        0,
+        help="First steps that only teach the generator the mean of x0, as a denoiser learns it. The game starts then "
+        "from pictures instead of from noise.",
+        label="Start by regression",
+        low=0,
+        high=10_000_000,
+    )
+    label_dropout: float = knob(
+        0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
+    )
+
+    @property
+    def schedule(self) -> BigSteps:
+        return BigSteps(num_steps=1 if self.process == "one_shot" else self.num_steps)
+
+    @property
+    def latent_size(self) -> int:
+        return self.latent
+
+    @property
+    def own_steps(self) -> int:
+        return self.schedule.length
+
+    @property
+    def is_direct(self) -> bool:
+        return self.predict == "x_s"
+
+    def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:
+        generator = self._generator(network, data)
+        return Direct(generator, self._next_level) if self.is_direct else generator
+
+    def _generator(self, network: NetworkSpec, data: DataFacts) -> Latent:
+        module = network.build(data.shape, data.num_classes, self.latent)
+        parameterization: Literal["eps", "edm"] = "eps" if self.predict == "noise" else "edm"
+        return Latent(NetworkDenoiser(module, parameterization, data.mean, data.std), self.latent)
+
+    def _next_level(self, level: Level) -> Level:
+        """The level after one of this recipe's own."""
+        schedule = self.schedule
+        step = round(schedule.time(float(log_snr(level))) * schedule.length)
+        return CLEAN if step <= 1 else schedule.level((step - 1) / schedule.length)
+
+    def learner(
+        self, network: NetworkSpec, optimizer: OptimizerSpec, data: DataFacts, *, seed: int, device: torch.device
+    ) -> AdversarialLearner:
+        with fresh_weights(seed):
+            generator = self._generator(network, data)
+            judge = discriminator(data.shape, data.num_classes, self.d_width)
+        generator.to(device)
+        module = generator.inner.network
+        assert isinstance(module, Network)
+        denoiser = Direct(generator, self._next_level) if self.is_direct else generator
+        return AdversarialLearner(self, denoiser, generator, judge.to(device), optimizer.build(module))
+
+
+class Pairs(NamedTuple):
+    """Real steps of the forward process, one an item: both ends, which step it is, and the level of x_t."""
+
+    x_s: Tensor
+    x_t: Tensor
+    place: Tensor
+    level: Level
+
+
+class Play(NamedTuple):
+    """What the players minimise, a number an item: D's loss of real and of fake logits, and G's of fake ones."""
+
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+PLAYS: Mapping[str, Play] = {
+    "non_saturating": Play(lambda d: functional.softplus(-d), functional.softplus, lambda d: functional.softplus(-d)),
+    "hinge": Play(lambda d: functional.relu(1.0 - d), lambda d: functional.relu(1.0 + d), lambda d: -d),
+    "wasserstein": Play(lambda d: -d, lambda d: d, lambda d: -d),
+}
+
+
+class AdversarialLearner(Learner):
+    """The generator inside a denoiser, its discriminator, and their turns."""
+
+    def __init__(
+        self,
+        recipe: Adversarial,
+        denoiser: Denoiser,
+        generator: Latent,
+        judge: nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+    ) -> None:
+        self.recipe = recipe
+        self.denoiser = denoiser
+        self.companion = judge
+        self._generator_optimizers = optimizers
+        self._judge_optimizer = adam(judge.parameters(), recipe.d_rate, beta1=0.5, beta2=0.9)
+        self.optimizers = [*optimizers, self._judge_optimizer]
+        self._generator, self._judge = generator, judge
+        self._play = PLAYS[recipe.loss]
+        self._balance = Balance(recipe.latent > 0)
+        self._tables = Tables(BigSteps(num_steps=recipe.num_steps), next(judge.parameters()).device)
+
+    def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
+        labels = batch.labels
+        if labels is not None and self.recipe.label_dropout > 0.0:
+            hidden = noise.uniform(index, Stream.DROP) < self.recipe.label_dropout
+            labels = torch.where(hidden, NO_CLASS, labels)
+        if index < self.recipe.regression:
+            return self._regress(batch.x0, labels, noise, index)
+        # Two draws a step: the generator's turn has x_t, z and noise of its own.
+        found = self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
+        return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
+
+    def _judge_turn(
+        self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int, *, penalized: bool
+    ) -> dict[str, Tensor]:
+        """One step of D on as many real pairs as made-up ones."""
+        pairs = self._pairs(x0, noise, draw)
+        with torch.no_grad():
+            fake = self._fake(self._generator, pairs, labels, noise, draw)[0]
+        real = pairs.x_s.requires_grad_(penalized)
+        real_logits, fake_logits = self._judged(real, pairs, labels), self._judged(fake, pairs, labels)
+        sample_loss = self._play.real(real_logits) + self._play.fake(fake_logits)
+        loss = sample_loss.mean()
+        found = {}
+        if penalized and self.recipe.r1 > 0.0:
+            penalty = gradient_penalty(real_logits, real)
+            loss = loss + 0.5 * self.recipe.r1 * penalty
+            found["r1"] = penalty.detach()
+        self._judge_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        found["d_grad_norm"] = _gradient_norm(self._judge)
+        self._judge_optimizer.step()
+        real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+        return found | {
+            "d_loss": sample_loss.detach().mean(),
+            "real_logit": real_logits.mean(),
+            "fake_logit": fake_logits.mean(),
+            "d_right": 0.5 * ((real_logits > 0.0).float().mean() + (fake_logits < 0.0).float().mean()),
+            "sample_loss": sample_loss.detach(),
+            "log_snr": self._tables.log_snr[pairs.place],
+        }
+
+    def _generator_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
+        """One step of G, against D as it is now."""
+        pairs = self._pairs(x0, noise, draw)
+        self._judge.requires_grad_(False)
+        fake, made = self._fake(self._generator, pairs, labels, noise, draw)
+        loss = self._play.generator(self._judged(fake, pairs, labels)).mean()
+        for optimizer in self._generator_optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._judge.requires_grad_(True)
+        found = {"loss": loss.detach(), "grad_norm": _gradient_norm(self._generator)}
+        for optimizer in self._generator_optimizers:
+            optimizer.step()
+        found["diversity"] = _spread(made.detach()) / _spread(x0 if self.recipe.predict != "x_s" else pairs.x_s)
+        if self.recipe.latent and draw // 2 % SPREAD_EVERY == 0:
+            found["z_spread"] = self._z_spread(made.detach(), pairs, labels, noise, draw)
+        return found
+
+    @torch.no_grad()
+    def _z_spread(self, made: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Tensor:
+        """How far two z at the same x_t lie apart in what G makes of them, root mean square over the data's spread."""
+        z = noise.normal((self.recipe.latent,), draw, Stream.OTHER_LATENT)
+        other = self._generator.inner.believe(pairs.x_t, pairs.level, labels, z)
+        return (other.float() - made).square().mean().sqrt() / self._generator.inner.data_std
+
+    def _pairs(self, x0: Tensor, noise: Noise, draw: int) -> Pairs:
+        """Real (x_s, x_t), x_t made from x_s: every step has its equal share of the batch."""
+        tables = self._tables
+        uniform = noise.uniform(draw, Stream.LEVEL)
+        share = (torch.arange(len(x0), device=x0.device) + uniform) / len(x0)
+        place = (share * self.recipe.num_steps).long().clamp(max=self.recipe.num_steps - 1)
+        alpha, sigma = expand(tables.alpha[place], x0), expand(tables.sigma[place], x0)
+        x_s = alpha * x0 + sigma * noise.like(x0, draw, Stream.EPS)
+        jump = noise.like(x0, draw, Stream.JUMP)
+        if self.recipe.process == "one_shot":
+            # D sees x_s alone; the generator starts from noise, at the one level of its schedule.
+            level = self.recipe.schedule.level(1.0)
+            return Pairs(x_s, jump, place, Level(*(torch.full_like(uniform, part) for part in level)))
+        x_t = expand(tables.kept[place], x0) * x_s + expand(tables.added[place], x0) * jump
+        return Pairs(x_s, x_t, place, Level(tables.alpha[place + 1], tables.sigma[place + 1]))
+
+    def _fake(
+        self, generator: Latent, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
+    ) -> tuple[Tensor, Tensor]:
+        """x_s as the generator has it, and what it made to that end: x0, or x_s itself. Both (B, ...)."""
+        tables, place, x_t = self._tables, pairs.place, pairs.x_t
+        z = noise.normal((self.recipe.latent,), draw, Stream.LATENT) if self.recipe.latent else None
+        with autocast(x_t.device):
+            made = generator.inner.believe(x_t, pairs.level, labels, z)
+        made = made.float()
+        fresh = noise.like(made, draw, Stream.STEP)
+        if self.recipe.process == "one_shot":
+            return expand(tables.alpha[place], made) * made + expand(tables.sigma[place], made) * fresh, made
+        if self.recipe.predict == "x_s":
+            return made, made
+        mean = expand(tables.of_x[place], made) * x_t + expand(tables.of_x0[place], made) * made
+        return mean + expand(tables.std[place], made) * fresh, made
+
+    def _judged(self, x_s: Tensor, pairs: Pairs, labels: Tensor | None) -> Tensor:
+        """D's logits, (B,)."""
+        x_t = torch.zeros_like(x_s) if self.recipe.process == "one_shot" else pairs.x_t
+        with autocast(x_s.device):
+            return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
+
+    def _regress(self, x0: Tensor, labels: Tensor | None, noise: Noise, index: int) -> dict[str, Tensor]:
+        """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8)."""
+        pairs = self._pairs(x0, noise, 2 * index)
+        z = noise.normal((self.recipe.latent,), 2 * index, Stream.LATENT) if self.recipe.latent else None
+        inner = self._generator.inner
+        with autocast(x0.device):
+            made = inner.believe(pairs.x_t, pairs.level, labels, z)
+        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
+        alpha, sigma = pairs.level
+        weight = (alpha / sigma) ** 2 + inner.data_std**-2  # 1 / c_out**2 of EDM in the VP frame
+        sample_loss = weight * (made.float() - wanted).square().flatten(1).mean(1)
+        loss = sample_loss.mean()
+        for optimizer in self._generator_optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
+        for optimizer in self._generator_optimizers:
+            optimizer.step()
+        found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
+        return {"loss": loss.detach(), "grad_norm": norm} | found
+
+    @torch.no_grad()
+    def loss(
+        self, denoiser: Denoiser, batch: Batch, *, noise: Noise, index: int, level: Level | None = None
+    ) -> Mapping[str, Tensor]:
+        """What the generator in ``denoiser`` loses on a batch, and D's logits of it: D has not seen these images."""
+        generator = denoiser.inner if isinstance(denoiser, Direct) else denoiser
+        assert isinstance(generator, Latent)
+        pairs = self._pairs(batch.x0, noise, index)
+        fake = self._judged(self._fake(generator, pairs, batch.labels, noise, index)[0], pairs, batch.labels)
+        real = self._judged(pairs.x_s, pairs, batch.labels)
+        return {"loss": self._play.generator(fake).mean(), "real_logit": real.mean(), "fake_logit": fake.mean()}
+
+    def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
+        return self._balance.complaint(step, scalars)
+
+
+SPREAD_EVERY = 16
+
+
+class Tables:
+    """The numbers of T big steps, on the device: of step i, from s = i to t = i + 1, each (T,); levels (T + 1,)."""
+
+    def __init__(self, schedule: BigSteps, device: torch.device) -> None:
+        levels = [CLEAN, *(schedule.level((step + 1) / schedule.length) for step in range(schedule.length))]
+        steps = [posterior(t, s) for s, t in itertools.pairwise(levels)]
+        betas = schedule.betas()
+
+        def column(values: object) -> Tensor:
+            return torch.tensor(np.array(values, np.float64), dtype=torch.float32, device=device)
+
+        self.alpha, self.sigma = column([level.alpha for level in levels]), column([level.sigma for level in levels])
+        self.log_snr = column([log_snr(level) for level in levels[1:]])
+        self.kept, self.added = column(np.sqrt(1.0 - betas)), column(np.sqrt(betas))
+        self.of_x, self.of_x0 = column([step.of_x for step in steps]), column([step.of_x0 for step in steps])
+        self.std = column([step.var**0.5 for step in steps])
+
+
+def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    """R1: the mean over items of |d logit / d x|**2, scalar, differentiable (arXiv 1801.04406, eq. 9, without gamma/2).
+
+    ``x`` (B, ...) must be what ``logits`` (B,) were computed from, item by item.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
+
+
+def _gradient_norm(module: nn.Module) -> Tensor:
+    return torch.nn.utils.get_total_norm([weight.grad for weight in module.parameters() if weight.grad is not None])
+
+
+def _spread(x: Tensor) -> Tensor:
+    """How much items differ: the standard deviation over the batch, root mean square over places."""
+    return x.float().var(0).mean().sqrt()
