@@ -15,11 +15,12 @@ from studio.core import events
 from studio.core.checkpoints.header import Header, brief, read_header
 from studio.core.checkpoints.native import write_schedules
 from studio.core.config import method_from_dict
-from studio.core.evaluation import fingerprint, sampler_title
+from studio.core.evaluation import fingerprint
 from studio.core.files import replacing
 from studio.core.knobs import build, knobs_of
 from studio.core.recipes.bilateral import Bilateral
 from studio.core.registry import find, methods
+from studio.core.samplers.base import sampler_title
 from studio.core.schedule_files import adopted, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedule_search import SearchKnobs
 from studio.core.short_schedule import ShortSchedule, best_of, fewest_steps, quantity_of

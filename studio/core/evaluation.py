@@ -25,7 +25,7 @@ from studio.core.grids import Grid, Uniform
 from studio.core.knobs import Knobbed, build, knob, knobs_of, values_of
 from studio.core.metrics.base import Metric
 from studio.core.registry import methods, name_of
-from studio.core.samplers.base import Sampler
+from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
 
@@ -48,21 +48,6 @@ class EvaluationKnobs(Knobbed):
         high=10_000,
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = knob("auto", help="What computes; auto takes the fastest.")
-
-
-def sampler_title(sampler: Sampler, *, defaults: bool = True) -> str:
-    """A sampler in a word or two with what is set on it: ``DDIM η 0.2``, ``Ancestral large``.
-
-    Without ``defaults``, only what differs from them is told.
-    """
-    name = sampler.title.removeprefix("DDPM, ")
-    words = [name[0].upper() + name[1:]]
-    for item in knobs_of(type(sampler)):
-        value = getattr(sampler, item.name)
-        if defaults or value != item.default:
-            mark = f"{item.symbol} " if item.symbol and item.kind != "choice" else ""
-            words.append(f"{mark}{value:g}" if isinstance(value, float) else f"{mark}{value}")
-    return " ".join(words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ pictures everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,16 +16,18 @@ from torch import Tensor
 
 from studio.core.denoisers import NO_CLASS, Clipped, Denoiser, Guided
 from studio.core.device import autocast
-from studio.core.grids import Grid, LogSNR
+from studio.core.grids import Betas, Grid, LogSNR
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import Level
-from studio.core.noise import Noise
-from studio.core.samplers.base import Sampler, Step, start
+from studio.core.noise import Draw, Noise
+from studio.core.samplers.ancestral import Ancestral
+from studio.core.samplers.base import Sampler, Step, sampler_title, start
 from studio.core.samplers.ddim import DDIM
-from studio.core.schedules import NoiseSchedule
+from studio.core.schedules import DiscreteSchedule, NoiseSchedule
 
 if TYPE_CHECKING:
     from studio.core.checkpoints.native import Model
+    from studio.core.recipes.base import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,33 @@ class SampleSpec:
     grid: Grid = field(default_factory=LogSNR)
     knobs: SampleKnobs = field(default_factory=SampleKnobs)
 
+    def at(self, **knobs: Any) -> SampleSpec:
+        """The same with other common knobs."""
+        return replace(self, knobs=replace(self.knobs, **knobs))
+
+    @property
+    def title(self) -> str:
+        """The sampler and its number of steps, such as ``DDIM 12``."""
+        own = self.grid.own_steps
+        return f"{sampler_title(self.sampler, defaults=False)} {self.knobs.steps if own is None else own}"
+
+
+def own_spec(recipe: Recipe) -> SampleSpec:
+    """How a recipe's models are sampled where nobody says otherwise.
+
+    Models that know a few big steps alone are sampled over exactly those: their levels, as betas, and the posterior
+    between them. The latent varies them and not guidance, which they were not trained for.
+    """
+    schedule = recipe.schedule
+    if recipe.own_steps is None:
+        return SampleSpec()
+    assert isinstance(schedule, DiscreteSchedule)
+    return SampleSpec(
+        sampler=DDIM() if recipe.is_direct else Ancestral(),
+        grid=Betas.listed(schedule.betas().tolist()),
+        knobs=SampleKnobs(steps=recipe.own_steps, guidance=0.0, clip=not recipe.is_direct),
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -63,6 +92,10 @@ class Subject:
     schedule: NoiseSchedule
     shape: tuple[int, ...]
     class_names: tuple[str, ...]
+    own: SampleSpec = field(default_factory=SampleSpec)
+    """How it is sampled where nobody says otherwise."""
+    own_steps: int | None = None
+    """How many levels it knows, where those are all; None where any level will do."""
 
     @property
     def is_image(self) -> bool:
@@ -77,6 +110,8 @@ def subject_of(model: Model) -> Subject:
         schedule=model.recipe.schedule,
         shape=model.shape,
         class_names=model.header.class_names,
+        own=own_spec(model.recipe),
+        own_steps=model.recipe.own_steps,
     )
 
 
@@ -150,15 +185,17 @@ def sample(
     *,
     indices: Sequence[int] | None = None,
     x_start: Tensor | None = None,
+    given: Mapping[Draw, Tensor] | None = None,
 ) -> Iterator[Step]:
     """Run ``spec`` for the images ``indices`` (all of them by default). Yields the sampler's steps.
 
-    ``x_start`` (B, ...) replaces the noise drawn from the seed, in the VP frame.
+    ``x_start`` (B, ...) replaces the noise drawn from the seed, in the VP frame, and ``given`` what is drawn on the
+    way, such as a step's latent: see :class:`~studio.core.noise.Noise`.
     """
     knobs = spec.knobs
     indices = range(knobs.count) if indices is None else indices
     denoiser, cond = conditioned(subject, knobs, indices, device)
-    noise = Noise(knobs.seed, indices, device)
+    noise = Noise(knobs.seed, indices, device, given=given)
     levels = levels_of(spec, subject.schedule)
     x = start(noise, subject.shape, levels[0]) if x_start is None else x_start.to(device)
     steps = spec.sampler.run(denoiser, x, levels, cond=cond, noise=noise)

@@ -24,14 +24,13 @@ from studio.core.checkpoints.header import score_key
 from studio.core.data.base import Batch, Batches, Dataset
 from studio.core.denoisers import NO_CLASS, Clipped, Denoiser
 from studio.core.device import autocast
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Betas, Uniform
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import Level, diffuse, from_log_snr, log_snr, prior_mismatch
 from studio.core.metrics.base import Metric, Reference, measure
 from studio.core.noise import Noise, Stream
 from studio.core.registry import register
-from studio.core.samplers.base import Sampler
+from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.sampling import SampleKnobs, SampleSpec, Subject, asked_of, drawn, labels_of
 from studio.core.schedules import Tabulated
 from studio.core.scoring import metric_for

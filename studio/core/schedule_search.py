@@ -26,7 +26,6 @@ import torch
 from studio.core import events
 from studio.core.config import method_to_dict
 from studio.core.data.base import Dataset
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Grid, LogSNR, Quadratic, Uniform
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import CLEAN, betas_along, from_log_snr
@@ -36,7 +35,7 @@ from studio.core.noise import Noise
 from studio.core.recipes.bilateral import Emission, emit
 from studio.core.registry import find
 from studio.core.samplers.ancestral import Ancestral
-from studio.core.samplers.base import Sampler
+from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, Subject, conditioned
 from studio.core.schedule_judges import Judge, Jury

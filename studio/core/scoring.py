@@ -17,9 +17,9 @@ from studio.core.checkpoints.header import score_key
 from studio.core.data.base import Dataset
 from studio.core.metrics.base import Metric, Reference, floor, measure
 from studio.core.registry import find
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, asked_of, drawn
+from studio.core.sampling import SampleSpec, Subject, asked_of, drawn
 
-STEPS, SEED = 12, 0
+SEED = 0
 _BATCH = 64
 
 
@@ -60,14 +60,15 @@ class Scorer:
             self._real = reference, {name: score.value for name, score in real.items()}
         reference, real_scores = self._real
         parts, size = [], _BATCH if subject.is_image else self.count
-        for part in drawn(subject, self.spec, self.device, size):
+        spec = self.spec_for(subject)
+        for part in drawn(subject, spec, self.device, size):
             if part is not None:
                 parts.append(part)
                 continue
             if control.stopping or control.paused:
                 return
             yield None
-        evidence = features.judge(np.concatenate(parts), asked_of(subject, self.spec.knobs), self.dataset)
+        evidence = features.judge(np.concatenate(parts), asked_of(subject, spec.knobs), self.dataset)
         found = measure(self.metric, evidence, reference)
         yield events.Quality(
             step=step,
@@ -75,18 +76,17 @@ class Scorer:
             floor=real_scores,
             network=reference.network,
             count=self.count,
-            caption=f"EMA · seed {SEED} · DDIM {STEPS}",
+            caption=f"EMA · seed {SEED} · {spec.title}",
         )
 
-    @property
-    def spec(self) -> SampleSpec:
-        """How the samples are drawn: deterministic, without guidance."""
-        return SampleSpec(knobs=SampleKnobs(steps=STEPS, count=self.count, seed=SEED, guidance=0.0))
+    def spec_for(self, subject: Subject) -> SampleSpec:
+        """How the samples are drawn: the model's own way, without guidance."""
+        return subject.own.at(count=self.count, seed=SEED, guidance=0.0)
 
-    def keys(self, quality: events.Quality) -> Mapping[str, float]:
+    def keys(self, quality: events.Quality, subject: Subject) -> Mapping[str, float]:
         """The scores as a checkpoint's description keeps them."""
         titles = {quantity.name: quantity.title for quantity in self.metric.quantities}
         return {
-            score_key(titles[name], quality.network, quality.count, f"DDIM {STEPS}"): value
+            score_key(titles[name], quality.network, quality.count, self.spec_for(subject).title): value
             for name, value in quality.scores.items()
         }

@@ -30,7 +30,7 @@ from studio.core.noise import Noise
 from studio.core.optimizers import set_rate
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, sample, to_uint8
+from studio.core.sampling import Subject, own_spec, sample, to_uint8
 from studio.core.scoring import Scorer
 from studio.core.snapshots import Series
 
@@ -254,9 +254,10 @@ class Trainer:
     def _look(self, control: TrainControl | None = None) -> Iterator[events.Event | None]:
         """Samples of the average at a fixed seed, and its loss on held-out data; cut short by a stop of ``control``."""
         count = 1024 if len(self.facts.shape) == 1 else 30
-        spec = SampleSpec(knobs=SampleKnobs(steps=12, count=count, seed=0, guidance=0.0))
+        subject = self._subject()
+        spec = subject.own.at(count=count, seed=0, guidance=0.0)
         x = None
-        for step in sample(self._subject(), spec, self.device):
+        for step in sample(subject, spec, self.device):
             if control is not None and control.stopping:
                 return
             x = step.x
@@ -265,7 +266,7 @@ class Trainer:
         x = x if x.ndim == 2 else to_uint8(x)
         images = events.freeze(x.cpu().numpy())
         self._samples, self._thumbnail = (self.step, images), pictures.thumbnail(images)
-        yield events.Preview(step=self.step, images=images, caption="EMA · seed 0 · DDIM 12")
+        yield events.Preview(step=self.step, images=images, caption=f"EMA · seed 0 · {spec.title}")
         yield from self._hold_out(control)
 
     def _hold_out(self, control: TrainControl | None) -> Iterator[events.Event | None]:
@@ -302,9 +303,10 @@ class Trainer:
         if not self._meter.empty:
             yield self._report()
         try:
-            for event in self._scorer.run(self._subject(), self.step, control):
+            subject = self._subject()
+            for event in self._scorer.run(subject, self.step, control):
                 if isinstance(event, events.Quality):
-                    self._keep_scores(event, self._scorer.keys(event))
+                    self._keep_scores(event, self._scorer.keys(event, subject))
                 yield event
                 if control.take_save():
                     yield from self._save_or_warn()
@@ -351,6 +353,8 @@ class Trainer:
             schedule=self.config.recipe.schedule,
             shape=self.facts.shape,
             class_names=self.dataset.class_names,
+            own=own_spec(self.config.recipe),
+            own_steps=self.config.recipe.own_steps,
         )
 
     def _save_or_warn(self) -> Iterator[events.Event | None]:

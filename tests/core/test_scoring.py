@@ -151,13 +151,13 @@ def test_images_are_scored_by_the_features_of_a_network(tmp_path: Path) -> None:
     scorer = Scorer(few, 200, torch.device("cpu"))
     *_, quality = scorer.run(trainer._subject(), 5, Unhurried())
     assert isinstance(quality, events.Quality)
-    *_, last = sample(trainer._subject(), scorer.spec, torch.device("cpu"))
+    *_, last = sample(trainer._subject(), scorer.spec_for(trainer._subject()), torch.device("cpu"))
     evidence = features.judge(to_uint8(last.x).numpy(), np.arange(200) % 10, few)
     reference = features.reference_for(few)
     expected = measure(find("metric", "fd")(), evidence, reference)["fd"].value  # type: ignore[arg-type]
     assert quality.scores["fd"] == pytest.approx(expected, rel=1e-3), "a batch rounds differently from the whole"
     assert quality.scores["fd"] > 10 * quality.floor["fd"] > 0.0
-    (key,) = scorer.keys(quality)
+    (key,) = scorer.keys(quality, trainer._subject())
     assert key == f"FD · {reference.network} · 200 samples · DDIM 12"
 
 

@@ -17,9 +17,9 @@ from studio.app.panels.learned import told
 from studio.app.panels.trajectory_controls import CalmScrollArea
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Grid
 from studio.core.knobs import knobs_of
+from studio.core.samplers.base import sampler_title
 from studio.session.compare import LaneSpec, num_steps
 
 WIDTH = 280

@@ -35,11 +35,12 @@ from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.words import duration
 from studio.core import events, resources
 from studio.core.config import method_from_dict
-from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, sampler_title
+from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs
 from studio.core.files import write_text
 from studio.core.knobs import Knobbed, knob, knobs_of
 from studio.core.metrics.base import Quantity, warning
 from studio.core.registry import methods
+from studio.core.samplers.base import sampler_title
 from studio.session.compare import has_own_steps
 from studio.session.evaluate import EvaluateJob
 

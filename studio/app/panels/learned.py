@@ -7,9 +7,8 @@ from pathlib import Path
 
 from studio.core.checkpoints.header import Header, in_full
 from studio.core.config import method_from_dict
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Betas, Grid
-from studio.core.samplers.base import Sampler
+from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.short_schedule import ShortSchedule
 
 _ORIGINS = {"learned": "learned", "refined": "learned", "plain": "plain", "drawn": "drawn", "imported": "imported"}

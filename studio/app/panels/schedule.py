@@ -44,9 +44,9 @@ from studio.app.panels.schedule_table import Visit, VisitPanel, visits
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.config import method_from_dict
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Betas
 from studio.core.levels import Level
+from studio.core.samplers.base import sampler_title
 from studio.core.sampling import SampleSpec, levels_of
 from studio.core.schedules import DiscreteSchedule
 from studio.core.short_schedule import ShortSchedule

@@ -14,8 +14,8 @@ from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.evaluation import sampler_title
 from studio.core.grids import Grid
+from studio.core.samplers.base import sampler_title
 from studio.core.sampling import SampleSpec
 from studio.session.jobs import SampleJob
 

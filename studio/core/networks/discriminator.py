@@ -48,10 +48,11 @@ class ImageDiscriminator(Discriminator):
         embedding, most = 4 * width, 4 * width
         self.embedding = LevelEmbedding(embedding, num_classes)
         self.enter = nn.Conv2d(2 * shape[0] * patch**2, width, 3, padding=1)
-        blocks, size = [_Block(width, width, embedding, shrink=False)], math.ceil(max(shape[1:]) / patch)
-        while size > 4:
+        blocks: list[nn.Module] = []
+        size = math.ceil(max(shape[1:]) / patch)
+        while size > 4 or not blocks:
             wider = min(2 * width, most)
-            blocks.append(_Block(width, wider, embedding, shrink=True))
+            blocks.append(_Block(width, wider, embedding))
             width, size = wider, math.ceil(size / 2)
         self.blocks = nn.ModuleList(blocks)
         self.leave = nn.Conv2d(width + 1, width, 3, padding=1)
@@ -95,21 +96,18 @@ class PointDiscriminator(Discriminator):
 
 
 class _Block(nn.Module):
-    """Two convolutions around a skip, both halved in size by averaging where it shrinks."""
+    """Two convolutions around a skip; the image is halved between them, so that the wider one costs little."""
 
-    def __init__(self, channels: int, wider: int, embedding: int, *, shrink: bool) -> None:
+    def __init__(self, channels: int, wider: int, embedding: int) -> None:
         super().__init__()
-        self.shrink = shrink
-        self.conv1 = nn.Conv2d(channels, wider, 3, padding=1)
-        self.shift = nn.Linear(embedding, wider)
-        self.conv2 = nn.Conv2d(wider, wider, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shift = nn.Linear(embedding, channels)
+        self.conv2 = nn.Conv2d(channels, wider, 3, padding=1)
         self.skip = nn.Conv2d(channels, wider, 1, bias=False) if wider != channels else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv1(functional.leaky_relu(x, SLOPE)) + self.shift(embedding)[:, :, None, None]
-        if self.shrink:
-            # Half as large before the second convolution, which then costs a quarter.
-            hidden, x = (functional.avg_pool2d(part, 2, ceil_mode=True) for part in (hidden, x))
+        hidden, x = (functional.avg_pool2d(part, 2, ceil_mode=True) for part in (hidden, x))
         hidden = self.conv2(functional.leaky_relu(hidden, SLOPE))
         return (self.skip(x) + hidden) * math.sqrt(0.5)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.core.denoisers import Denoiser
-from studio.core.knobs import Knobbed
+from studio.core.knobs import Knobbed, knobs_of
 from studio.core.levels import Level, log_snr
 from studio.core.noise import Noise, Stream
 
@@ -52,6 +52,21 @@ class Sampler(Knobbed, abc.ABC):
         self, denoiser: Denoiser, x: Tensor, levels: Sequence[Level], *, cond: Tensor | None = None, noise: Noise
     ) -> Iterator[Step]:
         """Walk ``x`` (B, ...), a state at ``levels[0]``, down to ``levels[-1]``. Gradients are off."""
+
+
+def sampler_title(sampler: Sampler, *, defaults: bool = True) -> str:
+    """A sampler in a word or two with what is set on it: ``DDIM η 0.2``, ``Ancestral large``.
+
+    Without ``defaults``, only what differs from them is told.
+    """
+    name = sampler.title.removeprefix("DDPM, ")
+    words = [name[0].upper() + name[1:]]
+    for item in knobs_of(type(sampler)):
+        value = getattr(sampler, item.name)
+        if defaults or value != item.default:
+            mark = f"{item.symbol} " if item.symbol and item.kind != "choice" else ""
+            words.append(f"{mark}{value:g}" if isinstance(value, float) else f"{mark}{value}")
+    return " ".join(words)
 
 
 def check_levels(levels: Sequence[Level]) -> None:
