@@ -44,6 +44,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test of all: at the end, one worker would be alone with it."""
+    items.sort(key=lambda item: item.name != "test_types")
+
+
 @pytest.fixture(autouse=True)
 def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A person's folder of runs, models and data, new and empty for each test."""

@@ -491,9 +491,9 @@ def test_a_finished_run_is_shown_from_its_messages(panel: TrainPanel) -> None:
 
 def test_a_long_run_is_shown_at_once(panel: TrainPanel) -> None:
     told = [progress(10 * k, 200_000) for k in range(1, 20_001)]
-    began = time.perf_counter()
+    began = time.thread_time()  # of this thread alone: other tests may run beside this one
     panel.show_run(TrainConfig(run=RunKnobs(steps=200_000)), told)
-    assert time.perf_counter() - began < 3.0
+    assert time.thread_time() - began < 3.0
 
 
 def test_the_smoothed_loss_is_the_bias_corrected_mean() -> None:

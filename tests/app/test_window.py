@@ -6,7 +6,6 @@ import errno
 import functools
 import gc
 import math
-import os
 import pickle
 import shutil
 import subprocess
@@ -777,9 +776,14 @@ class TestClosing:
         qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG)
         assert not lane.busy, "a lane that was closed takes no more jobs"
 
-    def test_nothing_is_left_behind(self, qtbot: QtBot, open_window: Open, studio_home: Path) -> None:
+    def test_nothing_is_left_behind(
+        self, qtbot: QtBot, open_window: Open, studio_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         gc.collect()
-        timers, files = running_timers(), set(os.listdir(tempfile.gettempdir()))
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))  # other tests run beside this one
+        timers = running_timers()
         window = open_window()
         press_key(window, "F5")
         QTest.qWait(20)
@@ -789,7 +793,7 @@ class TestClosing:
         assert not busy(window)
         assert not window._errands or not [errand for errand in window._errands if errand.isRunning()]
         assert running_timers() == timers
-        assert set(os.listdir(tempfile.gettempdir())) <= files
+        assert not list(temporary.iterdir())
         assert not list(studio_home.rglob("*.part"))
 
 
