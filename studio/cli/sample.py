@@ -25,7 +25,7 @@ from studio.core.files import replacing
 from studio.core.grids import Betas
 from studio.core.knobs import build, knobs_of, values_of
 from studio.core.registry import find, methods
-from studio.core.sampling import SampleKnobs, SampleSpec, sample, subject_of, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, sample, subject_of, to_uint8
 from studio.core.short_schedule import best_of
 from studio.session.catalog import locate
 
@@ -33,8 +33,10 @@ from studio.session.catalog import locate
 def main(words: list[str]) -> int:
     """Run the command with its words; returns the exit status."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--sampler", choices=methods("sampler"), help="which sampler (default: ddim)")
-    first.add_argument("--grid", choices=methods("grid"), help="which levels it visits (default: log_snr)")
+    first.add_argument(
+        "--sampler", choices=methods("sampler"), help="which sampler (default: ddim, or the model's own)"
+    )
+    first.add_argument("--grid", choices=methods("grid"), help="which levels it visits (default: log_snr, or its own)")
     first.add_argument("--schedule", metavar="N", help="a short schedule that the model keeps, by its number of steps")
     first.add_argument("--out", type=Path, default=Path("samples.png"), help=".png for a picture, .npz for the numbers")
     first.add_argument("--batch", type=int, default=64, help="images at a time; changes speed, not pictures")
@@ -67,13 +69,25 @@ def main(words: list[str]) -> int:
         _take_schedule(options, values, parser)
     elif "steps" in given and build(find("grid", grid), values["grid"]).own_steps is not None:
         parser.error(f"--steps has no effect with --grid {grid}, which lists its own; leave it out")
-    options["sampler"], options["grid"] = options["sampler"] or sampler, options["grid"] or grid
     if options["batch"] < 1:
         raise ValueError(f"batch = {options['batch']} is not possible: it takes a whole number of at least 1.")
     if options["out"].suffix.lower() not in (".png", ".npz"):
         raise ValueError(f"{options['out']} is not possible: the name must end in .png or .npz.")
     _check_writable(options["out"])
     return _draw(options, values)
+
+
+def _asked(own: SampleSpec, options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> SampleSpec:
+    """The model's own way to be sampled, but for what was named; a setting without a name is of the default method."""
+    sampler = options["sampler"] or ("ddim" if values["sampler"] else None)
+    grid = options["grid"] or ("log_snr" if values["grid"] else None)
+    if "steps" in values["knobs"] and grid is None and values["knobs"]["steps"] != own.grid.own_steps:
+        grid = "log_snr"
+    return SampleSpec(
+        sampler=own.sampler if sampler is None else build(find("sampler", sampler), values["sampler"]),
+        grid=own.grid if grid is None else build(find("grid", grid), values["grid"]),
+        knobs=build(SampleKnobs, values_of(own.knobs) | values["knobs"]),
+    )
 
 
 def _take_schedule(options: dict[str, Any], values: dict[str, dict[str, Any]], parser: argparse.ArgumentParser) -> None:
@@ -111,14 +125,12 @@ def _check_writable(path: Path) -> None:
 
 
 def _draw(options: Mapping[str, Any], values: Mapping[str, dict[str, Any]]) -> int:
-    spec = SampleSpec(
-        sampler=build(find("sampler", options["sampler"]), values["sampler"]),
-        grid=build(find("grid", options["grid"]), values["grid"]),
-        knobs=build(SampleKnobs, values["knobs"]),
-    )
     device = choose(options["device"])
     model = load(locate(str(options["model"])), device)
     subject = subject_of(model)
+    spec = _asked(subject.own, options, values)
+    if subject.own_steps is not None and levels_of(spec, subject.schedule) != levels_of(subject.own, subject.schedule):
+        note(f"{model.header.title} was trained for its own {subject.own_steps} steps alone, not for these levels.")
     if values["knobs"].get("guidance") and not subject.class_names:
         note("--guidance has no effect: this model knows no classes.")
     if values["knobs"].get("clip") and not subject.is_image:

@@ -24,10 +24,11 @@ from studio.core.files import explain
 from studio.core.grids import Grid, Uniform
 from studio.core.knobs import Knobbed, build, knob, knobs_of, values_of
 from studio.core.metrics.base import Metric
+from studio.core.recipes.base import Recipe
 from studio.core.registry import methods, name_of
 from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +135,8 @@ class Cell:
         return self.steps * self.knobs.count * (2 if self.entrant.guidance else 1)
 
     def reference(self) -> Cell | None:
-        """The many-step run from the same noise, or None where there is none."""
-        if not self.knobs.reference_steps:
+        """The many-step run from the same noise, or None where there is none: of models that know few levels alone."""
+        if not self.knobs.reference_steps or _knows_few(self.entrant.model):
             return None
         entrant = replace(self.entrant, sampler=DDIM(), grid=Uniform())
         return replace(self, entrant=entrant, steps=self.knobs.reference_steps)
@@ -262,27 +263,54 @@ def _entrant(table: Any, locate: Callable[[str], Path]) -> Entrant:
     for name in table:
         if name not in ("model", "sampler", "grid", "guidance"):
             raise ValueError(f"{name!r} is no setting of an entrant; it has model, sampler, grid, guidance.")
+    model = locate(table["model"])
+    own = _own(model)
     return Entrant(
-        model=locate(table["model"]),
-        sampler=_method("sampler", table.get("sampler", "ddim")),
-        grid=_method("grid", table.get("grid", "uniform")),
+        model=model,
+        sampler=_method("sampler", table["sampler"]) if "sampler" in table else own.sampler,
+        grid=_method("grid", table["grid"]) if "grid" in table else own.grid,
         guidance=_guidance(table.get("guidance", 0.0)),
     )
 
 
+def _own(model: Path) -> Entrant:
+    """The model as it is sampled where nobody says otherwise, without guidance; most, by DDIM over even steps."""
+    recipe = recipe_of(model)
+    if recipe is None or recipe.own_steps is None:
+        return Entrant(model=model)
+    spec = own_spec(recipe)
+    return Entrant(model=model, sampler=spec.sampler, grid=spec.grid)
+
+
+def _knows_few(model: Path) -> bool:
+    recipe = recipe_of(model)
+    return recipe is not None and recipe.own_steps is not None
+
+
+def recipe_of(model: Path) -> Recipe | None:
+    """The recipe that a checkpoint was made by; None where it cannot be read, which is told when it is opened."""
+    try:
+        found: Recipe = method_from_dict("recipe", read_header(model).recipe)
+    except (OSError, ValueError):
+        return None
+    return found
+
+
 def _product(tables: Mapping[str, Any], locate: Callable[[str], Path]) -> list[Entrant]:
-    samplers = []
-    for word in _list(tables, "samplers", ("ddim",)):
+    samplers: list[Sampler] = []
+    for word in _list(tables, "samplers", ("ddim",) if _list(tables, "eta") else ()):
         sampler = _method("sampler", word)
         etas = _list(tables, "eta") if _has_eta(sampler) else []
         samplers += [replace(sampler, eta=eta) for eta in etas] or [sampler]
     if _list(tables, "eta") and not any(map(_has_eta, samplers)):
         raise ValueError("eta has no effect: none of the samplers has it. Leave it out, or add ddim.")
+    grids = [_method("grid", word) for word in _list(tables, "grids")]
+    owns = [_own(locate(str(model))) for model in _list(tables, "models")]
     return [
-        Entrant(model=locate(str(model)), sampler=sampler, grid=_method("grid", grid), guidance=_guidance(guidance))
-        for model in _list(tables, "models")
-        for sampler in samplers
-        for grid in _list(tables, "grids", ("uniform",))
+        replace(own, sampler=sampler, grid=grid, guidance=_guidance(guidance))
+        for own in owns
+        for sampler in samplers or [own.sampler]
+        for grid in grids or [own.grid]
         for guidance in _list(tables, "guidance", (0.0,))
     ]
 

@@ -44,8 +44,6 @@ from studio.core.networks.base import Network
 from studio.core.report import write_report
 from studio.core.runs import Run
 from studio.core.sampling import (
-    SampleKnobs,
-    SampleSpec,
     Subject,
     asked_of,
     labels_of,
@@ -319,7 +317,7 @@ def _compile(subject: Subject, batch: int, device: torch.device) -> None:
     for part in subject.denoiser.modules():
         if isinstance(part, Network):
             part.compile(options={"freezing": True})
-    for _ in sample(subject, SampleSpec(knobs=SampleKnobs(steps=1, count=batch, guidance=0.0)), device):
+    for _ in sample(subject, subject.own.at(steps=1, count=batch, guidance=0.0), device):
         pass
 
 

@@ -58,6 +58,7 @@ class ScheduleTrainer:
         device: torch.device,
         seed: int = 0,
     ) -> None:
+        check_levels_known(model)
         _check_fit(model, dataset)
         self.model, self.dataset, self.bilateral = model, dataset, bilateral
         self.path = cached(model, dataset, network_spec, bilateral, seed)
@@ -243,6 +244,15 @@ def trained(
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         return None
     return network.to(device).eval().requires_grad_(False)
+
+
+def check_levels_known(model: Model) -> None:
+    """Raise ValueError for a model that knows a few levels alone: no schedule can be sought for it."""
+    if model.recipe.own_steps is not None:
+        raise ValueError(
+            f"{model.header.title} knows the levels of its own {model.recipe.own_steps} steps alone, so no other "
+            "schedule can be sought for it. Choose a model that was trained at all noise levels."
+        )
 
 
 def _check_fit(model: Model, dataset: Dataset) -> None:

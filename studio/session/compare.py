@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from studio.core import events
+from studio.core.checkpoints.header import Header
 from studio.core.config import method_from_dict
 from studio.core.data.base import DatasetSpec
 from studio.core.device import choose
@@ -117,6 +118,11 @@ def has_own_steps(grid: Grid) -> bool:
         return True
 
 
+def has_reference(header: Header) -> bool:
+    """Whether a model can be sampled in many steps, which its runs are compared with: not if it knows few levels."""
+    return method_from_dict("recipe", header.recipe).own_steps is None
+
+
 def num_steps(spec: SampleSpec) -> int:
     """How many steps a run takes: as many as its grid names, or as were asked for.
 
@@ -138,7 +144,8 @@ def deviation(samples: np.ndarray, reference: np.ndarray) -> float:
 class CompareJob:
     """Sample ``lanes`` from the same noise, those of few steps first, then tell how far each is from its reference.
 
-    ``LaneDone`` comes as soon as a lane is complete and, where there is a reference, once more with the deviation.
+    ``LaneDone`` comes as soon as a lane is complete and, where there is a reference, once more with the deviation. A
+    model that knows a few levels alone has none.
     Frames are told of lanes that ``runs`` does not know; known ones are not sampled again. Lanes whose items have
     different shapes are refused.
     """
@@ -190,6 +197,8 @@ class CompareJob:
     ) -> Iterator[events.Event | None]:
         for index, lane in enumerate(lanes):
             model = load_model(lane.path, device)
+            if model.recipe.own_steps is not None:
+                continue  # it knows no other levels, and so no run of many steps
             reference = lane.reference(steps, model.recipe.schedule.length)
             if self.references.find(reference) is None:
                 yield events.Status(text=f"Sampling the reference in {reference.spec.knobs.steps:,} steps")

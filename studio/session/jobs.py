@@ -233,7 +233,9 @@ class FrameTeller:
             x0_change=change,
             lane=self._lane,
         )
-        if self._with_field and self._subject.shape == (2,) and step.level.sigma > 0.0:
+        # A model with a latent has no one score: what it believes at a place is drawn anew.
+        has_field = self._with_field and self._subject.shape == (2,) and self._subject.own_steps is None
+        if has_field and step.level.sigma > 0.0:
             yield self._field(step)
 
     def _field(self, step: Step) -> events.Field:

@@ -30,7 +30,7 @@ from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, conditioned, subject_of, to_uint8
 from studio.core.schedule_judges import Judge
 from studio.core.schedule_search import Search, SearchKnobs
-from studio.core.schedule_training import ScheduleTrainer, trained
+from studio.core.schedule_training import ScheduleTrainer, check_levels_known, trained
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 from studio.session.control import Control
 from studio.session.jobs import Job, load_model, to_array
@@ -226,6 +226,7 @@ def _opened(path: Path, device: str) -> _Opened:
     """A checkpoint and the data that it was trained on. Raises ValueError in plain words where one is not there."""
     chosen = choose(device)  # type: ignore[arg-type]
     model = load_model(path, chosen)
+    check_levels_known(model)
     return _Opened(model, method_from_dict("dataset", model.header.data).load(), chosen)
 
 

@@ -44,7 +44,8 @@ def panel(qtbot: QtBot) -> TrajectoryPanel:
 
 
 def header(shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> Header:
-    tables: dict[str, Any] = {part: {} for part in ("data", "recipe", "network", "optimizer", "run")}
+    tables: dict[str, Any] = {part: {} for part in ("data", "network", "optimizer", "run")}
+    tables["recipe"] = {"name": "denoising"}
     return Header(
         title="Test",
         family="DDPM",

@@ -23,7 +23,7 @@ from studio.app import theme
 from studio.app.controls import ElidedLabel, Panel, Segmented, empty_page, make_label
 from studio.app.panels.compare_export import LaneResult, write_lanes
 from studio.app.panels.compare_page import Lineup, Page, section, titles_of
-from studio.app.panels.compare_settings import LaneChoice, LaneEditor, LaneList, StartSettings, default_lanes
+from studio.app.panels.compare_settings import LaneChoice, LaneEditor, LaneList, StartSettings, lanes_for
 from studio.app.panels.trajectory_reel import frame_log_snr, to_bytes
 from studio.app.panels.trajectory_views import Scrubber
 from studio.app.widgets.image_grid import ImageGrid
@@ -31,7 +31,8 @@ from studio.app.widgets.particles import Particles
 from studio.app.widgets.score_plot import marker_icon
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.session.compare import CompareJob, LaneSpec, Runs
+from studio.core.config import method_from_dict
+from studio.session.compare import CompareJob, LaneSpec, Runs, has_reference
 
 DEBOUNCE_MILLISECONDS = 120
 FRAMES_PER_SECOND = 20
@@ -281,7 +282,8 @@ class LanesPage(Page):
     @property
     def choices(self) -> list[LaneChoice]:
         """The lanes of the chosen model's kind of data."""
-        return self._choices.setdefault(self._shape_key(), default_lanes())
+        assert self._model is not None
+        return self._choices.setdefault(self._data_key(), lanes_for(self._headers[self._model]))
 
     def add_lane(self) -> None:
         """Add a copy of the last lane, and open it for changes."""
@@ -318,9 +320,13 @@ class LanesPage(Page):
             self._relist()
             self.editor.set_title(self.lineup.titles[self._editing])
 
-    def _shape_key(self) -> str:
+    def _data_key(self) -> str:
+        """Which lanes fit the chosen model: those of its shape and, where it knows a few levels alone, of its steps."""
         assert self._model is not None
-        return "x".join(str(size) for size in self._headers[self._model].facts["shape"])
+        header = self._headers[self._model]
+        shape = "x".join(str(size) for size in header.facts["shape"])
+        own = method_from_dict("recipe", header.recipe).own_steps
+        return shape if own is None else f"{shape} in {own}"
 
     def _relist(self) -> None:
         """Bring list, cards and request in line with the lanes."""
@@ -451,6 +457,8 @@ class LanesPage(Page):
         found = self._deviation(lane, reel, steps)
         length = self._headers[lane.path].recipe.get("num_steps")
         steps = min(steps, int(length)) if isinstance(length, int) else steps
+        if not has_reference(self._headers[lane.path]):
+            return "knows no run of many steps"
         if found is None:
             return "measuring…" if self.busy else ""
         return f"Δ {found:.2f} to DDIM {steps}" if found >= 0.005 else f"Δ {found:.4f} to DDIM {steps}"

@@ -24,7 +24,7 @@ from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
 from studio.app.forms import KnobForm
 from studio.app.panels.compare_page import left_aligned, section
-from studio.app.panels.learned import offers, sampler_for
+from studio.app.panels.learned import offers, own_offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.widgets.score_plot import marker_icon
 from studio.core.checkpoints.header import Header
@@ -33,7 +33,7 @@ from studio.core.grids import LogSNR
 from studio.core.knobs import build, knobs_of, values_of
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
+from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
 from studio.session.compare import MOST_LANES, LaneSpec, has_own_steps, num_steps
 
 MOST_IMAGES, NUM_IMAGES = 64, 24
@@ -81,6 +81,16 @@ def default_lanes() -> list[LaneChoice]:
         LaneChoice(SampleSpec(sampler=sampler, grid=LogSNR(), knobs=SampleKnobs(steps=steps)))
         for sampler, steps in ((Ancestral(), 100), (DDIM(), 12), (DDIM(), 5), (DDIM(eta=1.0), 12))
     ]
+
+
+def lanes_for(header: Header) -> list[LaneChoice]:
+    """Lanes to begin with for a model: for one that knows a few levels alone, its own steps in three ways."""
+    recipe = method_from_dict("recipe", header.recipe)
+    if recipe.own_steps is None:
+        return default_lanes()
+    own = own_spec(recipe)
+    samplers = dict.fromkeys((own.sampler, DDIM(), Ancestral(variance="large")))
+    return [LaneChoice(dataclasses.replace(own, sampler=sampler)) for sampler in samplers]
 
 
 def shape_words(header: Header) -> str:
@@ -263,7 +273,7 @@ class LaneEditor(QWidget):
         self.grid.picked.connect(self._take_sampler)
         for form in (self.steps, self.more):
             form.validity_changed.connect(self._read)
-        self.model.valueChanged.connect(self._read)
+        self.model.valueChanged.connect(self._take_model)
         self.label.valueChanged.connect(self._read)
 
     def set_models(self, headers: Mapping[Path, Header], chosen: Path, shape: tuple[int, ...]) -> None:
@@ -345,6 +355,19 @@ class LaneEditor(QWidget):
             return str(error)
         return ""
 
+    def _take_model(self) -> None:
+        """A model that knows a few levels alone is sampled over those; one that knows all, not over another's few."""
+        before = method_from_dict("recipe", self._headers.get(self._choice.model, self._headers[self._chosen]).recipe)
+        recipe = method_from_dict("recipe", self._header().recipe)
+        if not self._refusal() and (recipe.own_steps is not None or before.own_steps is not None):
+            own = own_spec(recipe)
+            with QSignalBlocker(self):
+                self.sampler.set_value(own.sampler)
+                self.grid.set_value(own.grid)
+                self.steps.set_values({"steps": own.knobs.steps})
+                self.more.set_values({"guidance": own.knobs.guidance, "clip": own.knobs.clip})
+        self._read()
+
     def _take_sampler(self) -> None:
         """A short schedule was chosen: it is good with the sampler that it was found with."""
         sampler = sampler_for(self.grid.value(), self._header().schedules) if self.grid.is_offered() else None
@@ -354,9 +377,12 @@ class LaneEditor(QWidget):
     def _offer_schedules(self) -> None:
         mine = self._header()
         others = [
-            option for header in self._headers.values() if header is not mine for option in offers(header.schedules)
+            option
+            for header in self._headers.values()
+            if header is not mine
+            for option in (*own_offers(header), *offers(header.schedules))
         ]
-        self.grid.offer_values(offers(mine.schedules), others)
+        self.grid.offer_values([*own_offers(mine), *offers(mine.schedules)], others)
 
     def _show_classes(self, label: str) -> None:
         names = self._header().class_names

@@ -9,6 +9,7 @@ from studio.core.checkpoints.header import Header, in_full
 from studio.core.config import method_from_dict
 from studio.core.grids import Betas, Grid
 from studio.core.samplers.base import Sampler, sampler_title
+from studio.core.sampling import own_spec
 from studio.core.short_schedule import ShortSchedule
 
 _ORIGINS = {"learned": "learned", "refined": "learned", "plain": "plain", "drawn": "drawn", "imported": "imported"}
@@ -25,6 +26,13 @@ def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:
         words = [_steps(schedule), *([sampler] if sampler else []), *_score(schedule)]
         found.setdefault(Betas.of(schedule), f"{_origin(schedule)} · {', '.join(words)}")
     return [(label, grid) for grid, label in found.items()]
+
+
+def own_offers(header: Header) -> list[tuple[str, Betas]]:
+    """The option of a model's own big steps, where it knows those alone; none otherwise."""
+    recipe = method_from_dict("recipe", header.recipe)
+    grid = own_spec(recipe).grid
+    return [(f"its own · {_number(recipe.own_steps)}", grid)] if recipe.own_steps and isinstance(grid, Betas) else []
 
 
 def sampler_for(grid: Grid, schedules: Sequence[ShortSchedule]) -> Sampler | None:
@@ -49,6 +57,9 @@ def told(grid: Grid, sampler: Sampler, model: Path, headers: Mapping[Path, Heade
     if not isinstance(grid, Betas):
         return ""
     for path in sorted(headers, key=lambda path: path != model):  # the model's own come first
+        if any(own == grid for _, own in own_offers(headers[path])):
+            steps = _number(grid.own_steps)
+            return f"its own {steps}" if path == model else f"{steps} of {headers[path].title}"
         for schedule in headers[path].schedules:
             if Betas.of(schedule) != grid:
                 continue
@@ -66,7 +77,11 @@ def _origin(schedule: ShortSchedule) -> str:
 
 
 def _steps(schedule: ShortSchedule) -> str:
-    return "1 step" if schedule.steps == 1 else f"{schedule.steps} steps"
+    return _number(schedule.steps)
+
+
+def _number(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def _is_one_of_several(schedule: ShortSchedule, schedules: Sequence[ShortSchedule]) -> bool:

@@ -30,16 +30,17 @@ from PySide6.QtWidgets import (
 
 from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label, scroll_down
-from studio.app.panels.learned import offers, sampler_for
+from studio.app.panels.learned import offers, own_offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
 from studio.app.words import CLEAN_START, leftover
 from studio.core.checkpoints.header import Header
-from studio.core.grids import LogSNR
+from studio.core.config import method_from_dict
+from studio.core.grids import Betas, LogSNR
 from studio.core.knobs import Knob, knobs_of
 from studio.core.levels import Level
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
+from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
 from studio.core.schedules import NoiseSchedule
 from studio.core.short_schedule import ShortSchedule
 from studio.session.compare import has_own_steps
@@ -167,6 +168,8 @@ class TrajectoryControls(QFrame):
         self._seed_problem = ""
         self._bad: dict[str, str] = {}
         self._schedules: Sequence[ShortSchedule] = ()
+        self._own: list[tuple[str, Betas]] = []  # the chosen model's few levels, where it knows those alone
+        self._before: SampleSpec | None = None  # what was set until such a model was chosen
         self._label = "each"
         self.formula = FormulaBox()
         self.walk = Walk()
@@ -213,8 +216,16 @@ class TrajectoryControls(QFrame):
         self._refresh()
 
     def set_model(self, header: Header, schedule: NoiseSchedule) -> None:
-        """Fit the controls to another model, quietly; the values stay as far as they are possible."""
+        """Fit the controls to another model, quietly; the values stay as far as they are possible.
+
+        A model that knows a few levels alone is sampled over those; after it, the values before come back.
+        """
+        own = own_spec(recipe) if (recipe := method_from_dict("recipe", header.recipe)).own_steps is not None else None
+        if own is not None and not self._own:
+            now = self.spec()
+            self._before = SampleSpec() if now.grid == own.grid else now
         with QSignalBlocker(self):
+            self._own = own_offers(header)
             self._schedule, self._class_names = schedule, header.class_names
             self._is_image = header.kind == "image"
             self._longest = max(schedule.length, 2)
@@ -228,12 +239,18 @@ class TrajectoryControls(QFrame):
             )
             self._class.setValue(before)
             self.walk.clear()
+            method = own or self._before
+            if method is not None:
+                kept = self.spec().knobs
+                self.set_spec(method.at(seed=kept.seed, count=kept.count, label=kept.label))
+            if own is None:
+                self._before = None
         self._refresh(quiet=True)
 
     def set_schedules(self, schedules: Sequence[ShortSchedule]) -> None:
         """The short schedules that the model keeps by now, to choose from; the values stay."""
         self._schedules = schedules
-        self.grid.offer_values(offers(schedules))
+        self.grid.offer_values([*self._own, *offers(schedules)])
 
     def problem(self) -> str:
         """Why what is set cannot be sampled; "" if it can."""
@@ -428,13 +445,17 @@ class TrajectoryControls(QFrame):
             return str(error), []
 
     def _show_start(self, levels: list[Level]) -> None:
-        """Warn where sampling would start from a level that is far from pure noise.
+        """Warn of levels that the model does not know, and where a start is far from pure noise.
 
         Schedules that the model keeps were judged by samples that start so.
         """
-        too_clean = bool(levels) and levels[0].alpha >= CLEAN_START and not self.grid.is_offered()
-        self.start_note.setText(leftover(float(levels[0].alpha)) if too_clean else "")
-        self.start_note.setVisible(too_clean)
+        text = ""
+        if levels and self._own and self._own[0][1] != self.grid.possible():
+            text = f"This model knows {self._own[0][0].replace(' · ', ' ')} alone: at other levels it guesses."
+        elif levels and levels[0].alpha >= CLEAN_START and not self.grid.is_offered():
+            text = leftover(float(levels[0].alpha))
+        self.start_note.setText(text)
+        self.start_note.setVisible(bool(text))
 
     def _take_sampler(self) -> None:
         """A short schedule was chosen: it is good with the sampler that it was found with."""

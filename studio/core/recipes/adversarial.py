@@ -65,13 +65,21 @@ class Adversarial(Recipe):
     d_rate: float = knob(
         5e-4, help="The discriminator's rate (Adam).", label="Rate of D", symbol="η_D", low=1e-7, high=0.1, log=True
     )
-    regression: int = knob(
+    warm_start: int = knob(
         0,
-        help="First steps that only teach the generator the mean of x0, as a denoiser learns it. The game starts then "
-        "from pictures instead of from noise.",
-        label="Start by regression",
+        help="First steps without the game, by the energy score alone: the generator soon makes blurry pictures that z "
+        "varies, and the game starts from those instead of from noise.",
+        label="Warm start",
         low=0,
         high=10_000_000,
+    )
+    score_weight: float = knob(
+        0.0,
+        help="How much the energy score counts beside the game: it keeps the generator from losing modes.",
+        label="Energy score",
+        symbol="λ",
+        low=0.0,
+        high=1000.0,
     )
     label_dropout: float = knob(
         0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
@@ -172,8 +180,8 @@ class AdversarialLearner(Learner):
         if labels is not None and self.recipe.label_dropout > 0.0:
             hidden = noise.uniform(index, Stream.DROP) < self.recipe.label_dropout
             labels = torch.where(hidden, NO_CLASS, labels)
-        if index < self.recipe.regression:
-            return self._regress(batch.x0, labels, noise, index)
+        if index < self.recipe.warm_start:
+            return self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
         found = self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
         return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
@@ -214,11 +222,16 @@ class AdversarialLearner(Learner):
         self._judge.requires_grad_(False)
         fake, made = self._fake(self._generator, pairs, labels, noise, draw)
         loss = self._play.generator(self._judged(fake, pairs, labels)).mean()
+        found = {"loss": loss.detach()}
+        if self.recipe.score_weight > 0.0:
+            score = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
+            loss = loss + self.recipe.score_weight * score
+            found["energy_score"] = score.detach()
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._judge.requires_grad_(True)
-        found = {"loss": loss.detach(), "grad_norm": _gradient_norm(self._generator)}
+        found["grad_norm"] = _gradient_norm(self._generator)
         for optimizer in self._generator_optimizers:
             optimizer.step()
         found["diversity"] = _spread(made.detach()) / _spread(x0 if self.recipe.predict != "x_s" else pairs.x_s)
@@ -254,9 +267,8 @@ class AdversarialLearner(Learner):
     ) -> tuple[Tensor, Tensor]:
         """x_s as the generator has it, and what it made to that end: x0, or x_s itself. Both (B, ...)."""
         tables, place, x_t = self._tables, pairs.place, pairs.x_t
-        z = noise.normal((self.recipe.latent,), draw, Stream.LATENT) if self.recipe.latent else None
         with autocast(x_t.device):
-            made = generator.inner.believe(x_t, pairs.level, labels, z)
+            made = generator.inner.believe(x_t, pairs.level, labels, self._z(noise, draw))
         made = made.float()
         fresh = noise.like(made, draw, Stream.STEP)
         if self.recipe.process == "one_shot":
@@ -272,17 +284,12 @@ class AdversarialLearner(Learner):
         with autocast(x_s.device):
             return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
 
-    def _regress(self, x0: Tensor, labels: Tensor | None, noise: Noise, index: int) -> dict[str, Tensor]:
-        """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8)."""
-        pairs = self._pairs(x0, noise, 2 * index)
-        z = noise.normal((self.recipe.latent,), 2 * index, Stream.LATENT) if self.recipe.latent else None
-        inner = self._generator.inner
+    def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
+        """One step of G by the energy score alone."""
+        pairs = self._pairs(x0, noise, draw)
         with autocast(x0.device):
-            made = inner.believe(pairs.x_t, pairs.level, labels, z)
-        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
-        alpha, sigma = pairs.level
-        weight = (alpha / sigma) ** 2 + inner.data_std**-2  # 1 / c_out**2 of EDM in the VP frame
-        sample_loss = weight * (made.float() - wanted).square().flatten(1).mean(1)
+            made = self._generator.inner.believe(pairs.x_t, pairs.level, labels, self._z(noise, draw)).float()
+        sample_loss = self._energy_score(made, x0, pairs, labels, noise, draw)
         loss = sample_loss.mean()
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -292,6 +299,28 @@ class AdversarialLearner(Learner):
             optimizer.step()
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "grad_norm": norm} | found
+
+    def _energy_score(
+        self, made: Tensor, x0: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
+    ) -> Tensor:
+        """(B,): how far what G makes lies from the truth, less half of how far two z lie apart, in units of c_out.
+
+        The score is proper: it is lowest where G(x_t, z) is distributed as the truth given x_t (Gneiting and Raftery,
+        "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
+        """
+        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
+        alpha, sigma = pairs.level
+        weight = ((alpha / sigma) ** 2 + self._generator.inner.data_std**-2).sqrt()  # 1 / c_out of EDM, in the VP frame
+        if not self.recipe.latent:
+            return weight * _distance(made, wanted)
+        z = noise.normal((self.recipe.latent,), draw, Stream.OTHER_LATENT)
+        with autocast(x0.device):
+            other = self._generator.inner.believe(pairs.x_t, pairs.level, labels, z).float()
+        to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
+        return weight * (to_truth - 0.5 * _distance(made, other))
+
+    def _z(self, noise: Noise, draw: int) -> Tensor | None:
+        return noise.normal((self.recipe.latent,), draw, Stream.LATENT) if self.recipe.latent else None
 
     @torch.no_grad()
     def loss(
@@ -310,6 +339,9 @@ class AdversarialLearner(Learner):
 
 
 SPREAD_EVERY = 16
+"""Steps of training from one look at how far two z lie apart to the next."""
+PATCHES = (4, 8)
+"""Sides in pixels of the patches that the energy score looks at, beside the whole image."""
 
 
 class Tables:
@@ -337,6 +369,20 @@ def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """(B,): root mean square differences of items; of images, the mean of those of the whole and of its patches.
+
+    Each patch gives a proper score of its own. A whole image has too many pixels for its length alone to teach much.
+    """
+    square = (a - b).square()
+    scales = [square.flatten(1).mean(1, keepdim=True)]
+    if square.ndim == 4:
+        pixels = square.mean(1, keepdim=True)
+        scales += [functional.avg_pool2d(pixels, side, ceil_mode=True).flatten(1) for side in PATCHES]
+    # The square root has no slope at 0, where two z make the same.
+    return torch.stack([(scale + 1e-12).sqrt().mean(1) for scale in scales]).mean(0)
 
 
 def _gradient_norm(module: nn.Module) -> Tensor:
