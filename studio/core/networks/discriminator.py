@@ -26,7 +26,7 @@ class Discriminator(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, x_s: Tensor, x_t: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
-        """x_s, x_t (B, ...), log-SNR of x_t (B,), cond (B,) or None -> (B,) float32."""
+        """x_s, x_t (B, ...), log-SNR of x_t (B,), cond (B,) or None -> (B,)."""
 
 
 def discriminator(shape: tuple[int, ...], num_classes: int, width: int) -> Discriminator:
@@ -122,7 +122,7 @@ class _Head(nn.Module):
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
         agreement = (self.projection(embedding) * features).mean(1)
-        return (self.linear(features).squeeze(1) + agreement).float()
+        return self.linear(features).squeeze(1) + agreement
 
 
 def with_spread(x: Tensor, group: int = GROUP) -> Tensor:

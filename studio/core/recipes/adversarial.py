@@ -368,7 +368,7 @@ def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
     ``x`` (B, ...) must be what ``logits`` (B,) were computed from, item by item.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean()
+    return gradient.square().flatten(1).sum(1).mean()
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
