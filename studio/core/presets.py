@@ -7,10 +7,11 @@ from dataclasses import replace
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.base import DatasetSpec
 from studio.core.data.images import FashionMNIST
-from studio.core.data.points import Gaussians8, Mixture1D, SwissRoll, TwoMoons
+from studio.core.data.points import Gaussians8, Gaussians25, Mixture1D, SwissRoll, TwoMoons
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.denoising import Denoising
 
 DEFAULT = "digits"
@@ -32,15 +33,31 @@ def presets() -> dict[str, TrainConfig]:
         "two-moons": _points("Two moons", TwoMoons()),
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
+        "gaussians-gan": _points_gan("25 Gaussians, four big steps", Gaussians25()),
+        "mixture-1d-gan": _points_gan("Mixture on a line, four big steps", Mixture1D()),
     }
 
 
 def preset_for(data: DatasetSpec) -> TrainConfig:
-    """A starting point for any data set, under its name: its own preset, or the first for data of its kind."""
-    known = presets().values()
+    """A starting point for any data set, under its name: its own preset, or the first for data of its kind.
+
+    Models of a few big steps are a choice of their own, and not one that comes with data.
+    """
+    known = [preset for preset in presets().values() if preset.recipe.own_steps is None]
     own = (preset for preset in known if type(preset.data) is type(data))
     like = next(own, None) or next(preset for preset in known if preset.data.kind == data.kind)
     return replace(like, title=data.title, data=data)
+
+
+def _points_gan(title: str, data: DatasetSpec) -> TrainConfig:
+    return TrainConfig(
+        title=title,
+        data=data,
+        recipe=Adversarial(latent=8, d_width=128),
+        network=MLPSpec(),
+        optimizer=AdamSpec(learning_rate=5e-4, beta1=0.5),
+        run=RunKnobs(steps=1500, batch=512, preview_every=2.0),
+    )
 
 
 def _points(title: str, data: DatasetSpec) -> TrainConfig:

@@ -20,11 +20,12 @@ from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.grids import Betas, Exact, LogSNR, Uniform
 from studio.core.levels import Level, beta_between, from_log_snr
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.registry import methods
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of
-from studio.core.schedules import Cosine, Linear
+from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
+from studio.core.schedules import BigSteps, Cosine, Linear
 from studio.core.short_schedule import ShortSchedule
 from studio.session.jobs import Interpolation, SampleJob
 
@@ -695,3 +696,19 @@ def test_noise_fills_the_range_and_the_sample_keeps_its_own() -> None:
     assert reel.curves()["log_snr"][:4].tolist() == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
     assert np.isnan(reel.curves()["eps_norm"][4])
     assert reel.jump(4) is None
+
+
+def test_a_model_of_few_levels_is_sampled_over_those_and_the_values_before_come_back(panel: TrajectoryPanel) -> None:
+    before = panel.spec()
+    few = dataclasses.replace(header((1, 8, 8), DIGITS), recipe={"name": "adversarial", "num_steps": 3})
+    own = own_spec(Adversarial(num_steps=3))
+    panel.set_model("few.safetensors", few, BigSteps(num_steps=3))
+    controls = panel.controls
+    assert panel.spec() == own.at(count=before.knobs.count)
+    assert controls.grid.choice.currentText() == "its own · 3 steps"
+    assert not controls.start_note.isVisible()
+    controls.grid.choice.setValue("uniform")
+    assert controls.start_note.text() == "This model knows its own 3 steps alone: at other levels it guesses."
+    panel.set_model("digits.safetensors", header((1, 8, 8), DIGITS), Linear())
+    assert panel.spec() == before
+    assert not controls.start_note.isVisible()
