@@ -250,8 +250,8 @@ def test_one_alternation_equals_the_same_by_hand(loss: str) -> None:
     adams[0].zero_grad()
     (losses[loss].mean() + 0.35 * penalty).backward()
     adams[0].step()
-    assert float(found["d_loss"]) == pytest.approx(float(losses[loss].mean()), rel=1e-4, abs=1e-6)
-    assert float(found["r1"]) == pytest.approx(float(penalty), rel=1e-4)
+    assert float(found["d_loss"]) == pytest.approx(float(losses[loss].detach().mean()), rel=1e-4, abs=1e-6)
+    assert float(found["r1"]) == pytest.approx(float(penalty.detach()), rel=1e-4)
 
     _, x_t, ratio, fake = turn(1)
     logit = judge(fake, x_t, ratio)
@@ -259,10 +259,60 @@ def test_one_alternation_equals_the_same_by_hand(loss: str) -> None:
     adams[1].zero_grad()
     own.backward()
     adams[1].step()
-    assert float(found["loss"]) == pytest.approx(float(own), rel=1e-4, abs=1e-6)
+    assert float(found["loss"]) == pytest.approx(float(own.detach()), rel=1e-4, abs=1e-6)
     for mine, theirs in ((judge, learner._judge), (generator, learner._generator)):
         for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(one, other, atol=2e-5)
+
+
+def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is EDM's of x0 at the recipe's own levels; D learns in its last steps, G moves by a share after."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.JUDGE_LEAD", 1)
+    learner = learner_of(Adversarial(warm_start=2, game_rate=0.25))
+    noise, batch = Noise(0, range(8)), batch_of((2,))
+    pairs = learner._pairs(batch.x0, noise, 1)
+    with torch.no_grad():
+        made = learner._generator.inner.believe(pairs.x_t, pairs.level, None, learner._z(noise, 1))
+    variance = pairs.level.sigma**2 / (pairs.level.alpha**2 + pairs.level.sigma**2)  # c_out squared, of unit data
+    expected = ((made - batch.x0).square().mean(1) / variance).mean()
+    told = [learner.step(batch, noise=noise, index=index) for index in range(2)]
+    assert float(told[0]["loss"]) == pytest.approx(float(expected), rel=1e-4)
+    assert ["d_loss" in found for found in told] == [False, True]
+    before = [weight.detach().clone() for weight in learner.denoiser.parameters()]
+    whole = copy.deepcopy(learner)
+    whole.recipe = dataclasses.replace(learner.recipe, game_rate=1.0)
+    for each in (learner, whole):
+        each.step(batch, noise=noise, index=2)
+    moved, fully = (
+        [weight.detach() - old for weight, old in zip(each.denoiser.parameters(), before, strict=True)]
+        for each in (learner, whole)
+    )
+    for part, all_of_it in zip(moved, fully, strict=True):
+        assert torch.allclose(part, 0.25 * all_of_it, atol=1e-6)
+
+
+def test_the_energy_score_is_the_one_by_hand() -> None:
+    """Half the mean distance of two draws is taken off their distance to the truth, over the whole and its patches."""
+    facts = DataFacts(shape=(1, 8, 8), num_classes=0, mean=0.0, std=1.0)
+    learner = learner_of(Adversarial(latent=4, d_width=8), facts)
+    noise, x0 = Noise(0, range(4)), batch_of((1, 8, 8), 4).x0
+    pairs = learner._pairs(x0, noise, 3)
+
+    def believe(stream: Stream) -> Tensor:
+        return learner._generator.inner.believe(pairs.x_t, pairs.level, None, noise.normal((4,), 3, stream))
+
+    def apart(a: Tensor, b: Tensor) -> Tensor:
+        square = (a - b).square()[:, 0]
+        patches = [square[:, i : i + 4, j : j + 4].flatten(1).mean(1).sqrt() for i in (0, 4) for j in (0, 4)]
+        whole = square.flatten(1).mean(1).sqrt()
+        return (whole + sum(patches) / 4 + whole) / 3  # a patch of 8 pixels is the whole
+
+    with torch.no_grad():
+        one, other = believe(Stream.LATENT), believe(Stream.OTHER_LATENT)
+        expected = 0.5 * (apart(one, x0) + apart(other, x0)) - 0.5 * apart(one, other)
+        c_out = pairs.level.sigma / (pairs.level.alpha**2 + pairs.level.sigma**2).sqrt()
+        found = learner._energy_score(one, x0, pairs, None, noise, 3)
+    assert torch.allclose(found, expected / c_out, rtol=1e-4)
 
 
 KNOBS: dict[str, dict[str, Any]] = {
@@ -273,7 +323,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "one shot": {"process": "one_shot"},
     "hinge": {"loss": "hinge"},
     "wasserstein": {"loss": "wasserstein"},
-    "warm": {"warm_start": 2},
+    "warm": {"warm_start": 2, "game_rate": 0.1},
     "energy score": {"score_weight": 0.5},
     "energy score, x_s, no z": {"score_weight": 0.5, "predict": "x_s", "latent": 0},
 }

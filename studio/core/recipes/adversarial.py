@@ -67,11 +67,18 @@ class Adversarial(Recipe):
     )
     warm_start: int = knob(
         0,
-        help="First steps without the game, by the energy score alone: the generator soon makes blurry pictures that z "
-        "varies, and the game starts from those instead of from noise.",
+        help="First steps that teach the generator the mean of x0, as a denoiser learns it. The game then starts from "
+        "blurred pictures instead of from noise.",
         label="Warm start",
         low=0,
         high=10_000_000,
+    )
+    game_rate: float = knob(
+        1.0,
+        help="The generator's rate in the game, as a share of the optimiser's: far below 1 after a warm start.",
+        label="Rate in the game",
+        low=0.0,
+        high=1.0,
     )
     score_weight: float = knob(
         0.0,
@@ -180,10 +187,12 @@ class AdversarialLearner(Learner):
         if labels is not None and self.recipe.label_dropout > 0.0:
             hidden = noise.uniform(index, Stream.DROP) < self.recipe.label_dropout
             labels = torch.where(hidden, NO_CLASS, labels)
-        if index < self.recipe.warm_start:
-            return self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
-        found = self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
+        found: dict[str, Tensor] = {}
+        if index >= self.recipe.warm_start - JUDGE_LEAD:
+            found |= self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
+        if index < self.recipe.warm_start:
+            return found | self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
         return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
 
     def _judge_turn(
@@ -232,8 +241,7 @@ class AdversarialLearner(Learner):
         loss.backward()
         self._judge.requires_grad_(True)
         found["grad_norm"] = _gradient_norm(self._generator)
-        for optimizer in self._generator_optimizers:
-            optimizer.step()
+        self._move_generator(self.recipe.game_rate)
         found["diversity"] = _spread(made.detach()) / _spread(x0 if self.recipe.predict != "x_s" else pairs.x_s)
         if self.recipe.latent and draw // 2 % SPREAD_EVERY == 0:
             found["z_spread"] = self._z_spread(made.detach(), pairs, labels, noise, draw)
@@ -285,20 +293,30 @@ class AdversarialLearner(Learner):
             return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
 
     def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
-        """One step of G by the energy score alone."""
+        """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8)."""
         pairs = self._pairs(x0, noise, draw)
         with autocast(x0.device):
             made = self._generator.inner.believe(pairs.x_t, pairs.level, labels, self._z(noise, draw)).float()
-        sample_loss = self._energy_score(made, x0, pairs, labels, noise, draw)
+        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
+        sample_loss = self._per_c_out(pairs).square() * (made - wanted).square().flatten(1).mean(1)
         loss = sample_loss.mean()
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
-        for optimizer in self._generator_optimizers:
-            optimizer.step()
+        self._move_generator()
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "grad_norm": norm} | found
+
+    def _move_generator(self, share: float = 1.0) -> None:
+        """One step of G's optimisers, at a share of the rates that are set."""
+        for optimizer in self._generator_optimizers:
+            rates = [group["lr"] for group in optimizer.param_groups]
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = share * rate
+            optimizer.step()
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
 
     def _energy_score(
         self, made: Tensor, x0: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
@@ -309,8 +327,7 @@ class AdversarialLearner(Learner):
         "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
         """
         wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
-        alpha, sigma = pairs.level
-        weight = ((alpha / sigma) ** 2 + self._generator.inner.data_std**-2).sqrt()  # 1 / c_out of EDM, in the VP frame
+        weight = self._per_c_out(pairs)
         if not self.recipe.latent:
             return weight * _distance(made, wanted)
         z = noise.normal((self.recipe.latent,), draw, Stream.OTHER_LATENT)
@@ -318,6 +335,11 @@ class AdversarialLearner(Learner):
             other = self._generator.inner.believe(pairs.x_t, pairs.level, labels, z).float()
         to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
         return weight * (to_truth - 0.5 * _distance(made, other))
+
+    def _per_c_out(self, pairs: Pairs) -> Tensor:
+        """(B,): 1 / c_out of EDM, in the VP frame."""
+        alpha, sigma = pairs.level
+        return torch.sqrt((alpha / sigma) ** 2 + self._generator.inner.data_std**-2)
 
     def _z(self, noise: Noise, draw: int) -> Tensor | None:
         return noise.normal((self.recipe.latent,), draw, Stream.LATENT) if self.recipe.latent else None
@@ -338,6 +360,8 @@ class AdversarialLearner(Learner):
         return self._balance.complaint(step, scalars)
 
 
+JUDGE_LEAD = 500
+"""Last steps of a warm start in which the discriminator learns already: a new one would mislead the generator."""
 SPREAD_EVERY = 16
 """Steps of training from one look at how far two z lie apart to the next."""
 PATCHES = (4, 8)
