@@ -164,6 +164,42 @@ class Neighbours(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentPad(Event):
+    """What the latents of a pad become: ``items`` (SIDE**2, ...) row by row, or None if only the result was asked for.
+
+    ``result`` is what the latent at the marker becomes. Images are (C, H, W) uint8, points (D,) float32; ``path``
+    (N + 1, D) is the result's way from noise, for points. ``seconds`` is what the one batch took.
+    """
+
+    items: np.ndarray | None
+    result: np.ndarray
+    path: np.ndarray | None
+    num_steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDraws(Event):
+    """Draws of one step's latent with all else held: ``items`` as in :class:`Preview`; ``row`` 0 is the noisiest step.
+
+    ``spread`` is the root mean square of what they differ from their mean, over the data's standard deviation.
+    """
+
+    row: int
+    items: np.ndarray
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentWalk(Event):
+    """Some samples of a walk between two latents, in order: ``items`` as in :class:`Preview`, from frame ``first``."""
+
+    first: int
+    total: int
+    items: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationProgress(Event):
     """An evaluation after ``done`` of ``total`` cells; ``fraction`` in [0, 1] is the share of the work."""
 
