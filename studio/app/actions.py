@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
-WORKSPACES = ("Train", "Schedule", "Trajectory", "Compare")
+WORKSPACES = ("Train", "Schedule", "Trajectory", "Latent", "Compare")
 TRAINING = ("start", "pause", "step", "stop", "save", "resume_run")
 SCHEMES = ("system", "light", "dark")
 
@@ -31,12 +31,15 @@ _ACTIONS = {
     "quit": ("Quit", "Ctrl+Q"),
 }
 _IN_PANELS = (
-    ("Sample again", "F5, Ctrl+R"),
-    ("New seed", "N"),
-    ("Save picture, or export a comparison", "Ctrl+E"),
+    ("Sample again, or redraw what is free of a z", "F5, Ctrl+R"),
+    ("New seed, or a new z", "N"),
+    ("Save picture, or export a comparison or a walk", "Ctrl+E"),
     ("One denoising step back, forward", "Left, Right"),
     ("First, last denoising step", "Home, End"),
-    ("Play or pause the denoising", "Space"),
+    ("Play or pause the denoising or the walk", "Space"),
+    ("Move the marker of the z pad", "Left, Right, Up, Down, with Shift further"),
+    ("Make the z under the marker the pad's middle", "Enter"),
+    ("Keep the z in hand", "K"),
     ("Undo, redo a change of a schedule", "Ctrl+Z, Ctrl+Shift+Z"),
     ("Select, move a point of a schedule", "Left, Right, Up, Down"),
     ("Add, remove a point of a schedule", "Insert, Delete"),

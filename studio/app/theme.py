@@ -6,6 +6,7 @@ sheet reads:
 
 ====================  =========================================================================================
 QPushButton           ``primary`` accent filled; ``flat`` no frame; ``danger`` red; ``chip`` pill; ``nav`` checkable tab
+                      ``lock`` a small switch, filled while it is on
 QLabel ``role``       title, section, muted, faint, mono, number, warning, error
 QFrame ``surface``    top, left, right, bottom: a bar in panel colour with a hairline towards the centre
 QFrame ``panel``      a panel: hairline border and an 11 px radius
@@ -377,6 +378,14 @@ QPushButton[segment="true"]:checked {{ background: {t.accent_soft}; color: {t.ac
 QPushButton[segment="true"]:focus {{ border-color: {t.accent}; }}
 QPushButton[segment="true"]:disabled {{ color: {dim}; }}
 QPushButton[segment="true"]:checked:disabled {{ background: {t.grid}; color: {dim}; }}
+QPushButton[lock="true"] {{
+    background: {t.field}; color: {t.text_muted}; border: 1px solid {t.border}; border-radius: 5px;
+    padding: 1px 4px; min-height: 18px; font-size: 11px; font-weight: 500;
+}}
+QPushButton[lock="true"]:hover {{ background: {t.field_hover}; color: {t.text}; }}
+QPushButton[lock="true"]:checked {{ background: {t.accent}; color: {t.on_accent}; border-color: {t.accent}; }}
+QPushButton[lock="true"]:focus {{ border-color: {mix(t.accent, t.text, 0.45)}; }}
+QPushButton[lock="true"]:disabled {{ background: {t.panel}; color: {dim}; }}
 QPushButton[disclosure="true"] {{
     background: transparent; border: 1px solid transparent; border-radius: 6px; color: {t.text_muted};
     padding: 2px 0; font-size: 12px; font-weight: 500; text-align: left;

@@ -46,6 +46,7 @@ from studio.session import catalog
 if TYPE_CHECKING:
     from studio.app.panels.compare import ComparePanel
     from studio.app.panels.compare_page import Page
+    from studio.app.panels.latent import LatentPanel
     from studio.app.panels.schedule import SchedulePanel
     from studio.app.panels.train import TrainPanel
     from studio.app.panels.trajectory import TrajectoryPanel
@@ -92,6 +93,7 @@ class MainWindow(QMainWindow):
         self.train: TrainPanel | None = None
         self.schedule: SchedulePanel | None = None
         self.trajectory: TrajectoryPanel | None = None
+        self.latent: LatentPanel | None = None
         self.compare: ComparePanel | None = None
 
         self.library = Library()
@@ -249,8 +251,9 @@ class MainWindow(QMainWindow):
         items.sort(key=lambda item: item.path if item.section == "trained" else Path(), reverse=True)
         running = str(self._run.model) if self._run is not None and self._busy("train") else ""
         self.library.set_entries([entry(item, str(item.path) == running) for item in items])
-        if self.compare is not None:
-            self.compare.set_models({item.path: item.header for item in items if item.header is not None})
+        for panel in (self.latent, self.compare):
+            if panel is not None:
+                panel.set_models({item.path: item.header for item in items if item.header is not None})
 
     def open_paths(self, paths: Sequence[str]) -> None:
         """Open checkpoints and run folders, as dropped, chosen or named on the command line."""
@@ -313,7 +316,7 @@ class MainWindow(QMainWindow):
         self._settings.setValue("model", path)
         self._model = (path, found.header, schedule)
         self.trajectory.set_model(*self._model)
-        for panel in (self.schedule, self.compare):
+        for panel in (self.schedule, self.latent, self.compare):
             if panel is not None:
                 panel.set_model(*self._model)
         self._request_points(found.header)
@@ -499,7 +502,7 @@ class MainWindow(QMainWindow):
         if self._model is not None:
             panel.set_model(*self._model)
         self._nav["Schedule"].setEnabled(True)
-        QTimer.singleShot(0, self._build_compare)
+        QTimer.singleShot(0, self._build_latent)
 
     def _connect_schedule(self, panel: SchedulePanel) -> None:
         """Give the workspace a lane for its samples, one for each page, and one for what it writes."""
@@ -529,6 +532,37 @@ class MainWindow(QMainWindow):
         keeping.busy_changed.connect(lambda *_: self._keep_next())
         panel.use_requested.connect(functools.partial(self.show_workspace, "Trajectory"))
         panel.errand_requested.connect(lambda work, then: self._errand(work, then, panel.show_problem))
+
+    def _build_latent(self) -> None:
+        if self._closed:
+            return
+        from studio.app.panels.latent import LANES, LatentPanel
+        from studio.app.worker import Lane
+
+        panel = self.latent = LatentPanel()
+        self.stack.addWidget(panel)
+        for name in LANES:
+            lane = self._lanes[f"latent {name}"] = Lane(self)
+            lane.received.connect(panel.receive)
+            lane.busy_changed.connect(functools.partial(panel.set_busy, name))
+        panel.job_requested.connect(lambda name, job: self._lanes[f"latent {name}"].submit(job))
+        panel.stop_requested.connect(lambda name: self._lanes[f"latent {name}"].stop())
+        panel.errand_requested.connect(lambda work, then: self._errand(work, then, panel.show_problem))
+        panel.model_requested.connect(self._open_listed)
+        panel.train_requested.connect(functools.partial(self.show_workspace, "Train"))
+        panel.told.connect(self.status.setText)
+        kept = self._settings.value("latent")
+        panel.restore(kept if isinstance(kept, dict) else {})
+        self._show_found(())
+        if self._model is not None:
+            panel.set_model(*self._model)
+        self._nav["Latent"].setEnabled(True)
+        QTimer.singleShot(0, self._build_compare)
+
+    def _open_listed(self, path: str) -> None:
+        """Choose a model as a click on it in the library does."""
+        self.library.select(path)
+        self.choose_model(path)
 
     def _build_compare(self) -> None:
         if self._closed:
@@ -593,7 +627,7 @@ class MainWindow(QMainWindow):
 
     def _points_loaded(self, event: events.Event) -> None:
         if isinstance(event, events.DataPreview) and event.images.ndim == 2 and self.trajectory is not None:
-            for panel in (self.trajectory, self.schedule, self.compare):
+            for panel in (self.trajectory, self.schedule, self.latent, self.compare):
                 if panel is not None:
                     panel.set_data_points(event.images)
         elif isinstance(event, events.Failed):
@@ -794,6 +828,7 @@ class MainWindow(QMainWindow):
             "Train": self.train,
             "Schedule": self.schedule,
             "Trajectory": self.trajectory,
+            "Latent": self.latent,
             "Compare": self.compare,
         }
         panel = panels[name]
@@ -864,6 +899,8 @@ class MainWindow(QMainWindow):
             self._settings.setValue("trajectory", self.trajectory.state())
         if self.schedule is not None:
             self._settings.setValue("schedule", self.schedule.state())
+        if self.latent is not None:
+            self._settings.setValue("latent", self.latent.state())
         if self.compare is not None:
             self._settings.setValue("compare", self.compare.state())
         if self.train is not None:
@@ -916,7 +953,7 @@ def _load_engine() -> str:
     """Import what the workspaces need; returns the device in words."""
     import pyqtgraph  # noqa: F401
 
-    from studio.app.panels import compare, schedule, train, trajectory  # noqa: F401
+    from studio.app.panels import compare, latent, schedule, train, trajectory  # noqa: F401
     from studio.core import device
     from studio.core.registry import methods
 

@@ -41,6 +41,7 @@ class Particles(QWidget):
         self._x0: Floats | None = None
         self._field: tuple[Floats, Floats] | None = None
         self._trails: list[Floats] | None = None
+        self._marked: Floats | None = None
         self._extent = 1.0
         self._top = 1.0
         self._fixed = False
@@ -77,6 +78,11 @@ class Particles(QWidget):
         self._trails = None if trails is None else [_points(trail) for trail in trails]
         self.update()
 
+    def set_marked(self, point: ArrayLike | None) -> None:
+        """Ring one place (2,), such as that of the particle at hand; None removes it. One dimension shows none."""
+        self._marked = None if point is None else _points(np.asarray(point, float)[None])
+        self.update()
+
     def set_range(self, extent: float) -> None:
         """Show [-extent, extent] on the shorter axis. Raises ValueError unless extent > 0."""
         if not extent > 0:
@@ -85,9 +91,9 @@ class Particles(QWidget):
         self._redraw()
 
     def clear(self) -> None:
-        """Forget data, particles, field, trails and range."""
+        """Forget data, particles, field, trails, mark and range."""
         self._data = self._x = np.empty((0, 2))
-        self._x0 = self._field = self._trails = None
+        self._x0 = self._field = self._trails = self._marked = None
         self._fixed, self._extent = False, 1.0
         self._redraw()
 
@@ -164,6 +170,11 @@ class Particles(QWidget):
             _draw_lines(painter, np.concatenate([at, believed], axis=1))
             self._stamp(painter, believed, role_color("series_held_out"), 3.0, 0.8)
         self._stamp(painter, at, role_color("accent"), 3.5 if len(at) <= 1000 else 3.0, 0.75)
+        if self._marked is not None and np.isfinite(self._marked).all():
+            x, y = self._to_pixels(self._marked, area)[0]
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(QPen(role_color("accent"), 2))
+            painter.drawEllipse(QPointF(x, y), 7.0, 7.0)
 
     def _paint_field(self, painter: QPainter, area: QRectF) -> None:
         assert self._field is not None
