@@ -866,7 +866,7 @@ class TestCompare:
         lanes.remove_lane(0)
         heard = Heard(first, "compare lanes")
         assert not heard.events, "nobody looks at it yet"
-        press_key(first, "Ctrl+4")
+        press_key(first, "Ctrl+5")
         qtbot.waitUntil(lambda: bool(heard.of(events.Finished)) and heard.idle, timeout=LONG)
         assert len(heard.of(events.LaneDone)) == 3
         assert first.status.text() == "3 lanes from the same noise"

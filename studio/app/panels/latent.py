@@ -77,7 +77,7 @@ class LatentPanel(QWidget):
         self._headers: dict[str, Header] = {}
         self._busy = dict.fromkeys(LANES, False)
         self._newest = dict.fromkeys(LANES, -1)
-        self._drag_waits = False
+        self._drag_waits = self._draws_wait = False
         self._due = False  # something is to be asked for as soon as the panel shows
         self._entries: list[Entry] = []
         self._shown: list[Entry] = []  # those of the model at hand
@@ -163,8 +163,12 @@ class LatentPanel(QWidget):
     def set_busy(self, lane: str, busy: bool) -> None:
         """A job goes on in a lane, or none does."""
         self._busy[lane] = busy
-        if lane == "pad" and not busy and self._drag_waits:
+        if lane != "pad" or busy:
+            return
+        if self._drag_waits:
             self._ask_result()
+        elif self._draws_wait:
+            self._ask_draws()
 
     def show_problem(self, summary: str, details: str = "") -> None:
         """Say what went wrong."""
@@ -261,7 +265,7 @@ class LatentPanel(QWidget):
         whose = f"step {moved[0]}" if len(moved) == 1 else f"steps {', '.join(map(str, moved))}" if moved else "no step"
         whose = "every step" if len(moved) == self.hand.shape[0] > 1 else whose
         ways = f" · right {controls.right.value()}, up {controls.top.value()}" if controls.is_chosen() else ""
-        self._pad_panel.set_subtitle(f"plane through z of {whose}{ways}")
+        self._pad_panel.set_subtitle(f"through z of {whose}{ways}")
         still = not self.hand.origin and self.hand.at == (0.0, 0.0)
         self.shelf.suggest(f"z {controls.z_seed.value()}{'' if still else ' moved'}")
 
@@ -296,7 +300,8 @@ class LatentPanel(QWidget):
     def _ask_draws(self) -> None:
         self._strip_timer.stop()
         self._due = self._due or not self.isVisible()
-        if self.isVisible() and self._is_open and self._header is not None:
+        self._draws_wait = self._busy["pad"]  # what is under the hand comes first
+        if self.isVisible() and self._is_open and self._header is not None and not self._draws_wait:
             count = NUM_DRAWS if self._header.kind == "image" else NUM_POINT_DRAWS
             job = StripJob(self._path, self._held(), self.controls.z_seed.value(), count)
             self.job_requested.emit("draws", job)
@@ -565,6 +570,7 @@ class LatentPanel(QWidget):
         controls.play_requested.connect(self.toggle_play)
         controls.export_requested.connect(self.export)
         shelf.keep_requested.connect(self.keep)
+        self.result.keep_button.clicked.connect(shelf.keep_button.click)
         shelf.recall_requested.connect(self.recall)
         shelf.delete_requested.connect(self._delete)
         shelf.copy_requested.connect(self._copy)

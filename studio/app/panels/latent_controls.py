@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from studio.app import theme
 from studio.app.controls import Choice, Field, LabeledSlider, make_label
@@ -113,12 +122,14 @@ class StepRow(QWidget):
         name = make_label(f"Step {number}", "field")
         name.setMinimumWidth(48)
         row.addWidget(name)
-        for button, what in ((self.z, "z"), (self.noise, "noise")):
+        for button, what, share in ((self.z, "z", 4), (self.noise, "noise", 5)):
             button.setProperty("lock", True)
             button.setCheckable(True)
             button.setAccessibleName(f"{what} of step {number} is free")
             button.toggled.connect(self._refresh)
-            row.addWidget(button, 1)
+            # Columns stand under each other, whatever the words on the buttons.
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            row.addWidget(button, share)
         self.z.toggled.connect(self.z_toggled)
         self.noise.setEnabled(not noise_problem)
         row.addWidget(self.redraw)
@@ -194,7 +205,7 @@ class LatentControls(Side):
             self.rows.append(row)
         with QSignalBlocker(self):
             self.moves.set_options(
-                [(ALL, "every locked z"), *((str(i), f"z of step {num_steps - i}") for i in range(num_steps))]
+                [(ALL, "all locked"), *((str(i), f"z of step {num_steps - i}") for i in range(num_steps))]
             )
             before = self.label.value()
             self.label.set_options([("none", "none"), *((name, name) for name in class_names)])
@@ -205,14 +216,14 @@ class LatentControls(Side):
 
     def set_kept(self, names: Sequence[str]) -> None:
         """Offer these kept z for planes and walks; what is chosen stays if it is among them."""
-        self._kept = tuple(names)
+        before, self._kept = len(self._kept), tuple(names)
         kept = [(name, name) for name in names]
         ends = [(IN_HAND, "z in hand"), (NEXT, f"z of seed {self.z_seed.value() + 1}"), *kept]
         with QSignalBlocker(self):
             for choice in (self.first, self.second):
                 choice.set_options(ends)
             for place, choice in enumerate((self.right, self.top)):
-                had = choice.value() in self._kept
+                had = before > place and choice.value() in self._kept
                 choice.set_options(kept)
                 if not had and len(kept) > place:
                     choice.setCurrentIndex(place)
@@ -280,8 +291,9 @@ class LatentControls(Side):
         self.plane_seed = SeedEdit("plane seed")
         self.right, self.top = Choice(), Choice()
         self.reach = LabeledSlider(0.1, 4.0, step=0.1, value=1.5)
-        self.moves = Choice([(ALL, "every locked z")])
-        self.redraw_button = QPushButton("Redraw what is free")
+        self.moves = Choice([(ALL, "all locked")])
+        self.redraw_button = QPushButton("Redraw")
+        self.redraw_button.setProperty("lock", True)
         self.start_seed, self.noise_seed = SeedEdit("x_T seed"), SeedEdit("noise seed")
         self.label = Choice([("none", "none")])
         self.first, self.second = Choice([(IN_HAND, "z in hand")]), Choice([(NEXT, "z of seed 1")])
@@ -299,7 +311,7 @@ class LatentControls(Side):
             tooltip="Plane\nThe pad is z + reach (u A + v B), with random A and B or towards kept z.",
         )
         self._plane_seed_field = Field(
-            "Directions", self.plane_seed, symbol="A, B", tooltip="Directions A, B\nBoth are drawn from this seed."
+            "A, B seed", self.plane_seed, tooltip="A, B seed\nBoth directions of the plane are drawn from it."
         )
         self._right_field = Field("To the right", self.right, symbol="A", tooltip="A leads from z to this kept z.")
         self._top_field = Field("Upwards", self.top, symbol="B", tooltip="B leads from z to this kept z.")
@@ -337,10 +349,10 @@ class LatentControls(Side):
         self._steps.setSpacing(4)
         self.add(self._title, self._z_field, self._plane_field, self._plane_seed_field)
         self.add(self._right_field, self._top_field, self._reach_field, self._moves_field)
-        self.add(section("Per step"), steps, self.redraw_button)
+        self.add(_beside(section("Per step"), self.redraw_button), steps)
         self.add(section("Start"), self._start_field, self._noise_field, self._class_field)
-        self.add(section("Walk"), self._first_field, self._second_field, self._frames_field)
         self.add(section("Kept z"), self.shelf)
+        self.add(section("Walk"), self._first_field, self._second_field, self._frames_field)
         self.buttons.addWidget(self.play_button, 1)
         self.buttons.addWidget(self.export_button)
 
@@ -406,6 +418,16 @@ class LatentControls(Side):
         walks = self.first.value() != self.second.value()
         self._second_field.set_hint("" if walks else "the same as From: nothing would move")
         self.play_button.setEnabled(walks)
+
+
+def _beside(title: QLabel, button: QPushButton) -> QWidget:
+    """A heading with a button at its right end."""
+    line = QWidget()
+    row = QHBoxLayout(line)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(title, 1)
+    row.addWidget(button)
+    return line
 
 
 def _say_range(field: Field, slider: LabeledSlider, text: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.app.controls import Panel, make_label
@@ -33,7 +34,8 @@ _PURPOSE = (
 _TEXT_WIDTH = 460
 _MOST_OFFERS = 3
 _EXTENT = 3.2
-_ROW_HEIGHT = 38
+_ROW_HEIGHT, _ROW_GAP = 38, 2
+_HEAD = 56  # a panel's header and margins
 
 
 class ResultView(Panel):
@@ -49,6 +51,10 @@ class ResultView(Panel):
         self._stack.addWidget(self.picture)
         self._stack.addWidget(self.particles)
         self.content.addWidget(self._stack, 1)
+        self.keep_button = QPushButton("Keep")
+        self.keep_button.setProperty("chip", True)
+        self.keep_button.setToolTip("Keep the z of this sample, with its start, noise and class (K)")
+        self.add_header_widget(self.keep_button)
 
     def set_kind(self, is_image: bool) -> None:
         """Images or points come here; whatever was shown goes."""
@@ -138,11 +144,11 @@ class StripView(Panel):
         grid = QGridLayout(self._body)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(2)
+        grid.setVerticalSpacing(_ROW_GAP)
         grid.setColumnStretch(1, 1)
+        grid.setRowStretch(count, 1)
         for row in range(count):
             sheet = ImageGrid(columns=NUM_DRAWS, name=f"Draws of z at step {count - row}")
-            sheet.setMinimumHeight(_ROW_HEIGHT)
             sheet.set_empty_text("")
             sheet.clicked.connect(functools.partial(self.taken.emit, row))
             self.sheets.append(sheet)
@@ -151,7 +157,18 @@ class StripView(Panel):
             grid.addWidget(label, row, 0)
             grid.addWidget(sheet, row, 1)
             grid.addWidget(self.spreads[row], row, 2)
-            grid.setRowStretch(row, 1)
+        self._fit_rows()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_rows()
+
+    def _fit_rows(self) -> None:
+        """Give all rows the same height, so that their pictures are of one size."""
+        count = len(self.sheets)
+        for sheet in self.sheets:
+            room = self.height() - _HEAD - (count - 1) * _ROW_GAP
+            sheet.setFixedHeight(max(_ROW_HEIGHT, room // count))
 
     def _lay_clouds(self, count: int) -> None:
         assert self._body is not None
