@@ -44,11 +44,11 @@ STEPS, SIZE = 3, 4
 Models = dict[str, tuple[Path, Header]]
 
 
-def trained(folder: Path, title: str, data: DatasetSpec, network: NetworkSpec, **recipe: Any) -> tuple[Path, Header]:
+def trained(folder: Path, title: str, data: DatasetSpec, network: NetworkSpec) -> tuple[Path, Header]:
     config = TrainConfig(
         title=title,
         data=data,
-        recipe=Adversarial(num_steps=STEPS, latent=SIZE, d_width=8, **recipe),
+        recipe=Adversarial(num_steps=STEPS, latent=SIZE, d_width=8),
         network=network,
         optimizer=AdamSpec(learning_rate=0.05),
         run=RunKnobs(steps=4, batch=8, preview_every=0.0),
@@ -60,14 +60,15 @@ def trained(folder: Path, title: str, data: DatasetSpec, network: NetworkSpec, *
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Small models with a latent: of digits, of points, and of points whose generator says the next x."""
-    make = functools.partial(trained, network=MLPSpec(width=16, blocks=1), data=SwissRoll(num_points=300))
+    """Small models with a latent, of digits and of points; what two others would say of themselves."""
+    points = SwissRoll(num_points=300)
     found = {
         "digits": trained(tmp_path_factory.mktemp("digits"), "Digits", MNIST(), UNetSpec(width=8)),
-        "roll": make(tmp_path_factory.mktemp("roll"), "Roll"),
-        "direct": make(tmp_path_factory.mktemp("direct"), "Direct", predict="x_s"),
+        "roll": trained(tmp_path_factory.mktemp("roll"), "Roll", points, MLPSpec(width=16, blocks=1)),
     }
     path, header = found["roll"]
+    direct = header.recipe | {"predict": "x_s"}  # type: ignore[operator]
+    found["direct"] = path, dataclasses.replace(header, title="Direct", recipe=direct)
     found["plain"] = path, dataclasses.replace(header, title="Plain", recipe=method_to_dict("recipe", Denoising()))
     return found
 
@@ -532,9 +533,8 @@ class TestModels:
             press(panel, key)
         assert bench.jobs == []
 
-    @pytest.mark.parametrize("name", ["roll", "direct"])
-    def test_points_land_and_have_a_way(self, bench: Bench, name: str) -> None:
-        panel = bench.open(name)
+    def test_points_land_and_have_a_way(self, bench: Bench) -> None:
+        panel = bench.open("roll")
         panel.set_data_points(np.zeros((20, 2), np.float32))
         assert not panel.pad.has_images()
         particles = panel.result.particles

@@ -47,6 +47,7 @@ from studio.core.grids import Betas
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.denoising import DenoisingLearner
 from studio.core.runs import Run
 from studio.core.schedules import Linear
@@ -882,6 +883,45 @@ class TestCompare:
         assert second.compare.page() == "Grid"
         second.choose_model(next(str(path) for path in second._found if "digits" in path))
         assert second.compare.lanes.lineup.titles == titles_before
+
+
+class TestLatent:
+    def test_a_latent_is_held_and_kept_until_the_next_start(
+        self, qtbot: QtBot, open_window: Open, tmp_path: Path
+    ) -> None:
+        config = TrainConfig(
+            title="Few steps",
+            data=SwissRoll(num_points=300),
+            recipe=Adversarial(num_steps=2, latent=3, d_width=8),
+            network=MLPSpec(width=16, blocks=1),
+            optimizer=AdamSpec(),
+            run=RunKnobs(steps=2, batch=16),
+        )
+        model = train(config, tmp_path / "few").model
+        first = open_window()
+        press_key(first, "Ctrl+4")
+        assert first.workspace() == "Latent"
+        assert first.latent is not None
+        assert not first.latent.empty.isHidden(), "the models that ship here have no latent"
+        first.open_paths([str(model)])
+        qtbot.waitUntil(lambda: bool(first.latent and first.latent.empty.buttons), timeout=LONG)
+        qtbot.waitUntil(lambda: first._model is not None and first._model[0] == str(model), timeout=LONG)
+        first.choose_model(next(str(path) for path in first._found if "digits" in path))
+        heard = Heard(first, "latent pad")
+        qtbot.waitUntil(lambda: any(item.isVisible() for item in first.latent.empty.buttons))  # type: ignore[union-attr]
+        click(first.latent, "Open Few steps")
+        assert first.library.selected() == str(model)
+        qtbot.waitUntil(lambda: bool(heard.of(events.LatentPad)) and heard.idle, timeout=LONG)
+        qtbot.waitUntil(lambda: not busy(first), timeout=LONG)
+        press_key(first, "K")
+        assert first.status.text() == "Kept z 0"
+        click(first.latent, "Play walk")
+        qtbot.waitUntil(lambda: "frame" in first.latent.result.subtitle_label.fullText(), timeout=LONG)  # type: ignore[union-attr]
+        first.close()
+        second = open_window()
+        assert second.workspace() == "Latent"
+        assert second.latent is not None
+        assert [row.text().strip() for row in second.latent.shelf.rows] == ["z 0"]
 
 
 class TestShortcuts:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QSignalBlocker, QStandardPaths, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QHideEvent, QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.app.controls import Banner, Panel
 from studio.app.panels.latent_controls import IN_HAND, NEXT, LatentControls, new_seed
@@ -115,7 +115,10 @@ class LatentPanel(QWidget):
         self.banner.hide()
         num_steps, size = latent_shape(header)
         self._is_open = num_steps > 0 and (header.kind == "image" or tuple(header.facts["shape"]) in ((1,), (2,)))
+        from_empty = self.empty.has_focus()
         self._stack.setCurrentIndex(int(self._is_open))
+        if from_empty and self._is_open:
+            self.pad.setFocus()
         self.controls.setVisible(self._is_open)
         self._draws, self._landed, self._sample, self._way, self._taken = {}, None, None, None, None
         self._forget_walk()
@@ -600,6 +603,12 @@ class LatentPanel(QWidget):
             self._due = False
             self._pad_timer.start(0)
             self._strip_timer.start()
+        self._focus_pad()
+
+    def _focus_pad(self) -> None:
+        """Keys move the marker at once, unless they are of use elsewhere, as in the model library."""
+        if self.isVisible() and self._is_open and QApplication.focusWidget() is None:
+            self.pad.setFocus()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)

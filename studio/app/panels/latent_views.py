@@ -198,31 +198,39 @@ class NoLatent(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._column = QVBoxLayout(self)
-        self._column.setSpacing(8)
         self._title, self._text = make_label("", "title"), make_label(_PURPOSE, "muted", wrap=True)
         self._hint = make_label("", "faint", wrap=True)
-        for label in (self._text, self._hint):
-            label.setFixedWidth(_TEXT_WIDTH)
-            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.buttons: list[QPushButton] = []
         self.train_button = QPushButton("Train one…")
         self.train_button.setToolTip("Show the Train workspace: choose the method “DDGAN, adversarial” there")
         self.train_button.clicked.connect(self.train_requested)
-        centre = Qt.AlignmentFlag.AlignHCenter
         self._row = QHBoxLayout()
         self._row.setSpacing(8)
         self._row.addStretch(1)
         self._row.addWidget(self.train_button)
         self._row.addStretch(1)
-        self._column.addStretch(2)
-        self._column.addWidget(self._title, 0, centre)
-        self._column.addWidget(self._text, 0, centre)
-        self._column.addSpacing(8)
-        self._column.addLayout(self._row)
-        self._column.addWidget(self._hint, 0, centre)
-        self._column.addStretch(3)
+        middle = QWidget()
+        middle.setFixedWidth(_TEXT_WIDTH)
+        column = QVBoxLayout(middle)
+        column.setSpacing(8)
+        column.addStretch(2)
+        for label in (self._title, self._text):
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(label)
+        column.addSpacing(8)
+        column.addLayout(self._row)
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column.addWidget(self._hint)
+        column.addStretch(3)
+        line = QHBoxLayout(self)
+        line.addStretch(1)
+        line.addWidget(middle)
+        line.addStretch(1)
         self.offer([], "")
+
+    def has_focus(self) -> bool:
+        """Whether the keys go to one of its buttons."""
+        return any(button.hasFocus() for button in (*self.buttons, self.train_button))
 
     def offer(self, models: Sequence[tuple[str, str]], title: str) -> None:
         """Name the model at hand, if one is, and put forward models by (path, title) that have a latent."""
