@@ -1,10 +1,10 @@
-"""What makes a Denoising Diffusion GAN work: 25 Gaussians, learned with one thing changed at a time.
+"""What makes a Denoising Diffusion GAN work: a preset, trained with one thing changed at a time.
 
     python benchmarks/ddgan_ablations.py --out FOLDER        goes on where it stopped; about half an hour on one core
 
-Every variant starts from the preset ``gaussians-gan`` and takes as many training steps from the same seeds. Writes how
-many modes its samples have, how many of them lie within 3 standard deviations of one, and how far they are from the
-data into docs/results.md, between its two marks.
+Every variant starts from the preset and takes as many training steps from the same seeds. Writes what its samples are
+worth (of points: modes, the share within 3 standard deviations of one, distance; of images: FD, precision, recall)
+into docs/results.md, between the two marks of the preset.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from studio.core.runs import Run
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
-PRESET = "gaussians-gan"
 VARIANTS: dict[str, dict[str, Any]] = {
     "T = 4, as in the preset": {},
     "T = 1": {"num_steps": 1},
@@ -41,15 +40,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hinge loss": {"loss": "hinge"},
     "Wasserstein loss": {"loss": "wasserstein"},
 }
-SCORES = {"modes": "modes of 25", "near": "within 3σ", "mode_kl": "KL of modes", "sliced_wasserstein": "sliced W2"}
-FORMATS = {"modes": ".1f", "near": ".1%", "mode_kl": ".4f", "sliced_wasserstein": ".3f"}
+METRICS = {"points": ("modes", "sliced_wasserstein"), "image": ("fd", "manifold")}
+SCORES = {
+    "points": {"modes": "modes", "near": "within 3σ", "mode_kl": "KL of modes", "sliced_wasserstein": "sliced W2"},
+    "image": {"fd": "FD", "precision": "precision", "recall": "recall"},
+}
+FORMATS = {"modes": ".1f", "near": ".1%", "mode_kl": ".4f", "sliced_wasserstein": ".3f", "fd": ".2f"}
 DOCS = Path(__file__).parent.parent / "docs"
-MARKS = "<!-- ddgan ablations: begin -->\n", "<!-- ddgan ablations: end -->\n"
 
 
-def variant(changes: dict[str, Any], steps: int, seed: int) -> TrainConfig:
+def marks(preset: str) -> tuple[str, str]:
+    """The lines between which the table of a preset stands."""
+    return f"<!-- ddgan ablations, {preset}: begin -->\n", f"<!-- ddgan ablations, {preset}: end -->\n"
+
+
+def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int) -> TrainConfig:
     """The preset with some knobs of its recipe changed."""
-    preset = presets()[PRESET]
     run = replace(preset.run, steps=steps, seed=seed, preview_every=0.0, rewind_mb=0, score_every=0.0)
     return replace(preset, recipe=replace(preset.recipe, **changes), run=run)
 
@@ -66,15 +72,16 @@ def trained(config: TrainConfig, folder: Path) -> float:
     return float(json.loads(done.read_text()))
 
 
-def scored(folder: Path, count: int) -> dict[str, float]:
+def scored(folder: Path, kind: str, count: int) -> dict[str, float]:
     """The measures of a trained model's samples, taken its own way."""
+    batch = min(count, 100 if kind == "image" else count)
     asked = Evaluation.from_dict(
-        {"models": [str(Run(folder).model)], "count": count, "batch": count, "metrics": ["modes", "sliced_wasserstein"]}
+        {"models": [str(Run(folder).model)], "count": count, "batch": batch, "metrics": list(METRICS[kind])}
     )
     found = [
         event for event in Evaluator(asked, folder / "scores").run(Control()) if isinstance(event, events.CellScored)
     ]
-    return {name: float(found[0].row[name]) for name in SCORES}  # type: ignore[arg-type]
+    return {name: float(found[0].row[name]) for name in SCORES[kind]}  # type: ignore[arg-type]
 
 
 def written(values: list[float], form: str) -> str:
@@ -87,6 +94,7 @@ def written(values: list[float], form: str) -> str:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--out", type=Path, required=True, help="folder of runs and scores; what is there is kept")
+    options.add_argument("--preset", default="gaussians-gan")
     options.add_argument("--steps", type=int, default=1200, help="training steps of each variant")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--count", type=int, default=10_000)
@@ -96,25 +104,30 @@ def main() -> None:
     print_header(f"{chosen.steps:,} training steps each, {chosen.count:,} samples")
     path = DOCS / "results.md"
     before = path.read_text(encoding="utf-8")
-    if not all(before.count(mark) == 1 for mark in MARKS):
-        raise SystemExit(f"{path} must have the lines {MARKS[0].strip()} and {MARKS[1].strip()}, once each.")
-    lines = [f"| | {' | '.join(SCORES.values())} | evaluations | training |", f"|---|{'---|' * (len(SCORES) + 2)}"]
+    ends = marks(chosen.preset)
+    if not all(before.count(mark) == 1 for mark in ends):
+        raise SystemExit(f"{path} must have the lines {ends[0].strip()} and {ends[1].strip()}, once each.")
+    preset = presets()[chosen.preset]
+    kind, columns = preset.data.kind, SCORES[preset.data.kind]
+    lines = [f"| | {' | '.join(columns.values())} | evaluations | training |", f"|---|{'---|' * (len(columns) + 2)}"]
     for name, changes in VARIANTS.items():
         rows, seconds = [], []
         for seed in chosen.seeds:
-            config = variant(changes, chosen.steps, seed)
-            folder = chosen.out / f"{name} {chosen.steps} {seed}".replace(",", "").replace(" ", "-").replace("=", "")
+            config = variant(preset, changes, chosen.steps, seed)
+            folder = chosen.out / f"{chosen.preset} {name} {chosen.steps} {seed}".replace(",", "").replace(
+                " ", "-"
+            ).replace("=", "")
             seconds.append(trained(config, folder))
-            rows.append(scored(folder, chosen.count))
-        cells = [written([row[score] for row in rows], FORMATS[score]) for score in SCORES]
+            rows.append(scored(folder, kind, chosen.count))
+        cells = [written([row[score] for row in rows], FORMATS.get(score, ".3f")) for score in columns]
         lines.append(
             f"| {name} | {' | '.join(cells)} | {config.recipe.own_steps} | {statistics.fmean(seconds):.0f} s |"
         )
         print(lines[-1], flush=True)
     seeds = f"seed{'s' * (len(chosen.seeds) > 1)} {', '.join(map(str, chosen.seeds))}"
-    head = f"{chosen.steps:,} training steps of 512 points each, {seeds}, {chosen.count:,} samples of each model."
-    begin, end = (before.index(mark) for mark in MARKS)
-    text = f"{before[: begin + len(MARKS[0])]}\n{head}\n\n" + "\n".join(lines) + f"\n\n{before[end:]}"
+    head = f"{chosen.steps:,} training steps of {preset.run.batch} items, {seeds}, {chosen.count:,} samples of each."
+    begin, end = (before.index(mark) for mark in ends)
+    text = f"{before[: begin + len(ends[0])]}\n{head}\n\n" + "\n".join(lines) + f"\n\n{before[end:]}"
     write_text(path, text)
     print(f"written: {path}")
 
