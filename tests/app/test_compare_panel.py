@@ -28,7 +28,7 @@ from studio.app.panels.compare_lanes import best_columns
 from studio.app.panels.compare_nearest import pair_pictures
 from studio.app.panels.compare_page import Page
 from studio.app.panels.compare_quality import read_steps
-from studio.app.panels.compare_settings import LaneChoice
+from studio.app.panels.compare_settings import LaneChoice, LaneEditor, default_lanes, lanes_for
 from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.worker import Lane
 from studio.core import events
@@ -39,10 +39,11 @@ from studio.core.evaluation import Evaluation, read_tables
 from studio.core.grids import Betas, Exact, Grid, LogSNR
 from studio.core.networks.mlp import MLPSpec
 from studio.core.optimizers import AdamSpec
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
 from studio.core.short_schedule import ShortSchedule
 from studio.session.catalog import locate
 from studio.session.compare import CompareJob, NeighbourJob
@@ -833,3 +834,41 @@ def test_scores_of_other_data_stay_out_of_the_plot(bench: Bench, models: dict[Pa
     assert [curve.ys for curve in panel.quality.curves()] == [(2.0,)]
     assert panel.quality.plot.floor() == pytest.approx(0.2)
     assert panel.quality.table.model().rowCount() == 1
+
+
+class TestFewSteps:
+    """Lanes of a model that knows a few levels alone."""
+
+    OWN = own_spec(Adversarial(num_steps=3))
+
+    def headers(self, models: dict[Path, Header]) -> dict[Path, Header]:
+        path, header = next(iter(models.items()))
+        few = dataclasses.replace(header, title="Few", recipe={"name": "adversarial", "num_steps": 3})
+        return {path: header, path.with_name("few.safetensors"): few}
+
+    def test_they_begin_with_its_own_steps(self, models: dict[Path, Header]) -> None:
+        plain, few = self.headers(models).values()
+        assert lanes_for(plain) == default_lanes()
+        assert [choice.spec.grid for choice in lanes_for(few)] == [self.OWN.grid] * 3
+        assert [choice.spec.sampler for choice in lanes_for(few)] == [
+            Ancestral(),
+            DDIM(),
+            Ancestral(variance="large"),
+        ]
+
+    def test_a_lane_that_turns_to_it_takes_its_way_and_gives_it_back(
+        self, qtbot: QtBot, models: dict[Path, Header]
+    ) -> None:
+        headers = self.headers(models)
+        plain, few = headers
+        editor = LaneEditor()
+        qtbot.addWidget(editor)
+        editor.set_models(headers, plain, (2,))
+        editor.show_choice(default_lanes()[0], "Lane", True)
+        told: list[LaneChoice] = []
+        editor.changed.connect(told.append)
+        editor.model.setValue(str(few))
+        assert told == [LaneChoice(self.OWN, str(few))]
+        assert editor.grid.choice.currentText() == "its own · 3 steps"
+        editor.model.setValue("")
+        assert told[-1] == LaneChoice(SampleSpec(), "")

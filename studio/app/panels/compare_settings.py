@@ -360,12 +360,13 @@ class LaneEditor(QWidget):
         before = method_from_dict("recipe", self._headers.get(self._choice.model, self._headers[self._chosen]).recipe)
         recipe = method_from_dict("recipe", self._header().recipe)
         if not self._refusal() and (recipe.own_steps is not None or before.own_steps is not None):
-            own = own_spec(recipe)
+            own, told = own_spec(recipe), self._choice
             with QSignalBlocker(self):
                 self.sampler.set_value(own.sampler)
                 self.grid.set_value(own.grid)
                 self.steps.set_values({"steps": own.knobs.steps})
                 self.more.set_values({"guidance": own.knobs.guidance, "clip": own.knobs.clip})
+            self._choice = told  # the forms have had their say, but nobody was told
         self._read()
 
     def _take_sampler(self) -> None:
