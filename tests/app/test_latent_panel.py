@@ -419,7 +419,9 @@ class TestKeeping:
         kept = panel.hand.current()
         controls.z_seed.setValue(5)
         press(panel.pad, Qt.Key.Key_K)
+        assert "in hand" in controls._top_field.note(), "from a z to itself there is no way"
         controls.z_seed.setValue(7)
+        assert controls._top_field.note() == ""
         assert (controls.right.value(), controls.top.value()) == ("z 0", "z 5")
         controls.reach.setValue(1.0)
         panel.pad.moved.emit(1.0, 0.0)

@@ -259,7 +259,9 @@ class LatentPanel(QWidget):
     def _follow_hand(self) -> None:
         """Bring plane, marker and words in line with the z in hand."""
         controls = self.controls
-        self.hand.span(*self._directions(), float(controls.reach.value()), controls.moved())
+        right, top = self._directions()
+        self.hand.span(right, top, float(controls.reach.value()), controls.moved())
+        controls.say_flat(not right.any(), not top.any())
         self.pad.set_at(*self.hand.at)
         self._centre_button.setEnabled(self.hand.at != (0.0, 0.0))
         controls.say_origin(self.hand.origin)
@@ -267,8 +269,7 @@ class LatentPanel(QWidget):
         moved = [self.hand.shape[0] - index for index, on in enumerate(controls.moved()) if on]
         whose = f"step {moved[0]}" if len(moved) == 1 else f"steps {', '.join(map(str, moved))}" if moved else "no step"
         whose = "every step" if len(moved) == self.hand.shape[0] > 1 else whose
-        ways = f" · right {controls.right.value()}, up {controls.top.value()}" if controls.is_chosen() else ""
-        self._pad_panel.set_subtitle(f"through z of {whose}{ways}")
+        self._pad_panel.set_subtitle(f"through z of {whose}")
         still = not self.hand.origin and self.hand.at == (0.0, 0.0)
         self.shelf.suggest(f"z {controls.z_seed.value()}{'' if still else ' moved'}")
 

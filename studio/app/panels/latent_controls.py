@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -273,6 +273,11 @@ class LatentControls(Side):
         """Say under the z seed where z comes from, if not from the seed alone."""
         self._z_field.set_hint(f"{origin}; Enter goes back to the seed’s" if origin else "")
 
+    def say_flat(self, right: bool, top: bool) -> None:
+        """Say under the kept z that span the plane which of them is in hand, so that nothing lies that way."""
+        for field, flat in ((self._right_field, right), (self._top_field, top)):
+            field.set_hint("this is the z in hand: nothing changes this way" if flat else "")
+
     def say_noise(self, steps: Sequence[int]) -> None:
         """Say under the noise seed which steps have other noise."""
         named = f"step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
@@ -405,8 +410,6 @@ class LatentControls(Side):
         self._plane_seed_field.setVisible(not self.is_chosen())
         self._right_field.setVisible(self.is_chosen())
         self._top_field.setVisible(self.is_chosen())
-        same = self.is_chosen() and self.right.value() == self.top.value()
-        self._top_field.set_hint("the same twice: the plane is a line" if same else "")
         self._moves_field.set_hint("" if any(self.moved()) or not self.rows else "this z is free: lock it to move it")
         free = any(row.z.isChecked() or row.noise.isChecked() for row in self.rows)
         self.redraw_button.setEnabled(free)
@@ -426,7 +429,7 @@ def _beside(title: QLabel, button: QPushButton) -> QWidget:
     row = QHBoxLayout(line)
     row.setContentsMargins(0, 0, 0, 0)
     row.addWidget(title, 1)
-    row.addWidget(button)
+    row.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
     return line
 
 

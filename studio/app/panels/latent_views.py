@@ -31,9 +31,10 @@ _PURPOSE = (
     "each, which decides what the step makes. Move through z and see the sample follow, vary one step alone, walk from "
     "one z to another. Choose a model of the method DDGAN, whose steps draw a z."
 )
-_TEXT_WIDTH = 460
+_TEXT_WIDTH, _BUTTON_WIDTH = 460, 240
+_LONGEST = 40  # letters of a title on a button
 _MOST_OFFERS = 3
-_EXTENT = 3.2
+_EXTENT, _CLOUD_EXTENT = 3.0, 2.4
 _ROW_HEIGHT, _ROW_GAP = 38, 2
 _HEAD = 56  # a panel's header and margins
 
@@ -178,7 +179,7 @@ class StripView(Panel):
         for row in range(count):
             cloud = Particles()
             cloud.setAccessibleName(f"Draws of z at step {count - row}")
-            cloud.set_range(_EXTENT)
+            cloud.set_range(_CLOUD_EXTENT)
             self.clouds.append(cloud)
             head = QHBoxLayout()
             head.addWidget(make_label(f"step {count - row}", "muted"), 1)
@@ -204,11 +205,10 @@ class NoLatent(QWidget):
         self.train_button = QPushButton("Train one…")
         self.train_button.setToolTip("Show the Train workspace: choose the method “DDGAN, adversarial” there")
         self.train_button.clicked.connect(self.train_requested)
-        self._row = QHBoxLayout()
-        self._row.setSpacing(8)
-        self._row.addStretch(1)
-        self._row.addWidget(self.train_button)
-        self._row.addStretch(1)
+        self.train_button.setMinimumWidth(_BUTTON_WIDTH)
+        self._below = QVBoxLayout()
+        self._below.setSpacing(8)
+        self._below.addWidget(self.train_button, 0, Qt.AlignmentFlag.AlignHCenter)
         middle = QWidget()
         middle.setFixedWidth(_TEXT_WIDTH)
         column = QVBoxLayout(middle)
@@ -218,7 +218,7 @@ class NoLatent(QWidget):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             column.addWidget(label)
         column.addSpacing(8)
-        column.addLayout(self._row)
+        column.addLayout(self._below)
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         column.addWidget(self._hint)
         column.addStretch(3)
@@ -236,15 +236,16 @@ class NoLatent(QWidget):
         """Name the model at hand, if one is, and put forward models by (path, title) that have a latent."""
         self._title.setText(f"{title} has no latent to hold" if title else "No model is open")
         for button in self.buttons:
-            self._row.removeWidget(button)
+            self._below.removeWidget(button)
             button.hide()
             button.deleteLater()
         self.buttons = []
         for place, (path, name) in enumerate(models[:_MOST_OFFERS]):
-            button = QPushButton(f"Open {name}")
+            button = QPushButton(f"Open {name}" if len(name) <= _LONGEST else f"Open {name[: _LONGEST - 1]}…")
             button.setProperty("primary", place == 0)
+            button.setMinimumWidth(_BUTTON_WIDTH)
             button.clicked.connect(functools.partial(self.model_requested.emit, path))
-            self._row.insertWidget(1 + place, button)
+            self._below.insertWidget(place, button, 0, Qt.AlignmentFlag.AlignHCenter)
             self.buttons.append(button)
         others = len(models) - len(self.buttons)
         self._hint.setText(
