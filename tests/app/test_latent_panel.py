@@ -63,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """Small models with a latent, of digits and of points; what two others would say of themselves."""
     points = SwissRoll(num_points=300)
     found = {
-        "digits": trained(tmp_path_factory.mktemp("digits"), "Digits", MNIST(), UNetSpec(width=8)),
+        "digits": trained(tmp_path_factory.mktemp("digits"), "Digits", MNIST(), UNetSpec(width=8, patch=4)),
         "roll": trained(tmp_path_factory.mktemp("roll"), "Roll", points, MLPSpec(width=16, blocks=1)),
     }
     path, header = found["roll"]
@@ -366,6 +366,19 @@ class TestWalk:
         assert panel.controls.play_button.text() == "Play walk"
         bench.settle()
         assert panel._walk == []
+
+    def test_one_that_failed_is_asked_for_anew(self, bench: Bench) -> None:
+        panel = bench.open("roll")
+        path = panel._path
+        panel._path = path.with_name("gone.safetensors")
+        press(panel.pad, Qt.Key.Key_Space)
+        bench.settle()
+        assert "gone" in panel.banner.text()
+        assert panel.controls.play_button.text() == "Play walk"
+        panel._path = path
+        press(panel.pad, Qt.Key.Key_Space)
+        bench.settle()
+        assert len(panel._walk) == panel.controls.frames.value()
 
     def test_from_a_z_to_itself_there_is_none(self, bench: Bench) -> None:
         panel = bench.open("roll")

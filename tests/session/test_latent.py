@@ -65,7 +65,7 @@ def trained(folder: Path, data: DatasetSpec, network: NetworkSpec, **recipe: Any
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("digits"), MNIST(), UNetSpec(width=8))
+    return trained(tmp_path_factory.mktemp("digits"), MNIST(), UNetSpec(width=8, patch=4))
 
 
 @pytest.fixture(scope="module")

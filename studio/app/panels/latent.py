@@ -161,6 +161,8 @@ class LatentPanel(QWidget):
             case events.LatentWalk() if self._is_new("walk", event) and self._fits(event.items[0]):
                 self._take_walk(event)
             case events.Failed():
+                if len(self._walk) < int(self.controls.frames.value()):
+                    self._forget_walk()  # it may be the one that failed: the next try asks for it anew
                 self.show_problem(event.summary, event.details)
 
     def set_busy(self, lane: str, busy: bool) -> None:

@@ -211,7 +211,7 @@ class LatentControls(Side):
             self.label.set_options([("none", "none"), *((name, name) for name in class_names)])
             self.label.setValue(before)
         self._class_field.set_enabled(bool(class_names), "this model has no classes")
-        self._noise_field.set_enabled(adds_noise, "its steps add no noise")
+        self._noise_field.set_enabled(adds_noise and num_steps > 1, "no step of this model adds noise")
         self._refresh()
 
     def set_kept(self, names: Sequence[str]) -> None:
