@@ -260,15 +260,17 @@ class Particles(QWidget):
             painter.setPen(muted)
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             painter.drawText(QRectF(0, at - 8, area.left() - 6, 16), right, label)
-        painter.drawText(QRectF(area.left(), area.bottom() + 19, area.width(), 15), center, self._axis_name())
+        below = QRectF(area.left(), area.bottom() + 19, area.width(), 15)
+        painter.drawText(below, center, self._axis_name(painter, area.width()))
         if not self._flat and self._data.shape[1] == 2:
             painter.setClipRect(area)
             self._stamp(painter, self._to_pixels(self._data, area), role_color("series_raw"), 2.5, 0.4)
         painter.end()
         return backdrop
 
-    def _axis_name(self) -> str:
-        return "x, density upwards" if self._flat else "first and second coordinate"
+    def _axis_name(self, painter: QPainter, room: float) -> str:
+        names = ("x, density upwards", "x") if self._flat else ("first and second coordinate", "x₁, x₂")
+        return names[0] if painter.fontMetrics().horizontalAdvance(names[0]) <= room else names[1]
 
     def _stamp(self, painter: QPainter, at: Floats, color: QColor, diameter: float, opacity: float) -> None:
         at = at[np.isfinite(at).all(axis=1)]
