@@ -74,7 +74,8 @@ def write_animation(path: Path, results: Sequence[LaneResult]) -> None:
     pictures = []
     for level in (levels[index] for index in chosen):
         shown = [result.frames[int(np.abs(np.array(result.log_snrs) - level).argmin())] for result in results]
-        pictures.append(Image.fromarray(labelled([_sheet(frame) for frame in shown], titles)).convert("P"))
+        # Colours of its own for each frame: the fixed palette that GIF falls back on has six greys.
+        pictures.append(Image.fromarray(labelled([_sheet(frame) for frame in shown], titles)).quantize())
     times = [_FRAME_MILLISECONDS] * (len(pictures) - 1) + [_LAST_MILLISECONDS]
     with replacing(path) as part:
         pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)

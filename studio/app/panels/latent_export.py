@@ -55,7 +55,8 @@ def write_shown(folder: Path, shown: Shown) -> str:
 def write_animation(path: Path, walk: np.ndarray) -> None:
     """A walk (F, ...) to and fro as an animated GIF without end."""
     frames = [_frame(walk, index) for index in [*range(len(walk)), *range(len(walk) - 2, 0, -1)]]
-    pictures = [Image.fromarray(frame).convert("P") for frame in frames]
+    # Colours of its own for each frame: the fixed palette that GIF falls back on has six greys.
+    pictures = [Image.fromarray(frame).quantize() for frame in frames]
     with replacing(path) as part:
         pictures[0].save(
             part, "GIF", save_all=True, append_images=pictures[1:], duration=FRAME_MILLISECONDS, loop=0, disposal=1
