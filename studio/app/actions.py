@@ -40,6 +40,7 @@ _IN_PANELS = (
     ("Move the marker of the z pad", "Left, Right, Up, Down, with Shift further"),
     ("Make the z under the marker the pad's middle", "Enter"),
     ("Keep the z in hand", "K"),
+    ("Copy the z in hand, take a copied one", "Ctrl+C, Ctrl+V"),
     ("Undo, redo a change of a schedule", "Ctrl+Z, Ctrl+Shift+Z"),
     ("Select, move a point of a schedule", "Left, Right, Up, Down"),
     ("Add, remove a point of a schedule", "Insert, Delete"),

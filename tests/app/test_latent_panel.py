@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
@@ -37,7 +38,7 @@ from studio.core.runs import Run
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive
 from studio.session.latent import PadJob, StripJob, WalkJob, draw_z
-from studio.session.latent_files import from_text
+from studio.session.latent_files import from_text, write
 
 LONG = 30_000
 STEPS, SIZE = 3, 4
@@ -149,6 +150,18 @@ def click(widget: QWidget) -> None:
 
 def press(widget: QWidget, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
     QTest.keyClick(widget, key, modifier)
+
+
+def drop(target: QWidget, *paths: Path) -> bool:
+    """Drag files over a widget and let them go; False if it does not take them."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    state = (Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(QPoint(5, 5), *state)
+    QApplication.sendEvent(target, enter)
+    if enter.isAccepted():
+        QApplication.sendEvent(target, QDropEvent(QPointF(5, 5), *state))
+    return enter.isAccepted()
 
 
 def point(pad: ZPad, u: float, v: float) -> QPoint:
@@ -397,6 +410,9 @@ class TestWalk:
         assert names == {"z.json", "pad.png", "result.png", "walk.png", "walk.gif", "draws.png", "spread.csv"}
         with Image.open(tmp_path / "walk.gif") as animation:
             assert animation.n_frames in range(2, 15)  # Pillow joins equal frames
+            times = animation.width // 28
+            first = np.asarray(animation.convert("L"))[::times, ::times]
+        np.testing.assert_array_equal(first, panel._walk[0][0], "all greys are there")
         with Image.open(tmp_path / "result.png") as picture:
             assert min(picture.size) >= 224
         np.testing.assert_array_equal(from_text((tmp_path / "z.json").read_text()).held.z, panel.hand.z)
@@ -476,6 +492,36 @@ class TestKeeping:
         for entry in panel._entries[1:]:
             np.testing.assert_array_equal(entry.kept.held.z, panel._entries[0].kept.held.z)
         bench.settle()
+
+    def test_keys_copy_the_z_in_hand_and_take_it_back(self, bench: Bench) -> None:
+        panel = bench.open()
+        press(panel.pad, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+        bench.settle()
+        before, z = bench.sample(), panel.hand.current()
+        press(panel.pad, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+        panel.controls.z_seed.setValue(9)
+        bench.settle()
+        press(panel.pad, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+        assert panel.shelf.rows[0].icon().isNull()
+        bench.settle()
+        np.testing.assert_array_equal(panel.hand.current(), z)
+        assert np.abs(bench.sample().astype(int) - before).max() <= 1
+        assert not panel.shelf.rows[0].icon().isNull(), "it has its picture as soon as that is sampled"
+
+    def test_a_dropped_z_is_taken_and_models_are_left_to_the_window(self, bench: Bench, tmp_path: Path) -> None:
+        panel = bench.open("roll")
+        panel.keep("mine")
+        write(tmp_path / "a.json", panel._entries[0].kept)
+        (tmp_path / "b.json").write_text("[]")
+        assert drop(panel, tmp_path / "a.json")
+        assert [button.text().strip() for button in panel.shelf.rows] == ["mine", "mine 2"]
+        assert drop(panel, tmp_path / "b.json")
+        assert "b.json" in panel.banner.text()
+        assert not drop(panel, tmp_path / "model.safetensors")
+        assert not drop(panel, tmp_path / "a.json", tmp_path / "model.safetensors")
+        bench.choose("plain")
+        assert drop(panel, tmp_path / "a.json")
+        assert "Choose that in the library" in panel.banner.text()
 
     def test_what_does_not_fit_is_refused_in_words(
         self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

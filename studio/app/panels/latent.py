@@ -8,6 +8,7 @@ following, however fast the hand is.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QSignalBlocker, QStandardPaths, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QHideEvent, QKeyEvent, QShowEvent
+from PySide6.QtCore import QMimeData, QSignalBlocker, QStandardPaths, Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QHideEvent, QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.app.controls import Banner, Panel
@@ -52,7 +53,10 @@ FRAMES_PER_SECOND = 25
 
 
 class LatentPanel(QWidget):
-    """The workspace. Arrows move the marker, Space plays the walk, N draws another z, K keeps it, F5 redraws."""
+    """The workspace. Arrows move the marker, Space plays the walk, N draws another z, K keeps it, F5 redraws.
+
+    Ctrl+C copies the z in hand as text and Ctrl+V takes one; a shared z that is dropped as a file is taken, too.
+    """
 
     job_requested = Signal(str, object)
     """A lane of :data:`LANES`, and the job that shall replace the one before on it."""
@@ -81,6 +85,7 @@ class LatentPanel(QWidget):
         self._due = False  # something is to be asked for as soon as the panel shows
         self._entries: list[Entry] = []
         self._shown: list[Entry] = []  # those of the model at hand
+        self._unseen: Entry | None = None  # the one in hand, if it still has no picture
         self._points: NDArray = np.empty((0, 2), np.float32)
         self._landed: NDArray | None = None
         self._sample: NDArray | None = None
@@ -240,7 +245,7 @@ class LatentPanel(QWidget):
         """Something else than the marker is different: all pictures follow."""
         if not self._is_open:
             return
-        self._taken = taken
+        self._taken, self._unseen = taken, None
         self.strip.set_taken(*(taken or (None,)))
         self._forget_walk()
         self._follow_hand()
@@ -249,7 +254,7 @@ class LatentPanel(QWidget):
 
     def _moved(self, u: float, v: float) -> None:
         self.hand.at = (u, v)
-        self._taken = None
+        self._taken = self._unseen = None
         self.strip.set_taken(None)
         self._forget_walk()
         self._follow_hand()
@@ -331,7 +336,9 @@ class LatentPanel(QWidget):
             if event.items.ndim == 4:
                 self.pad.set_images(event.items)
         steps = f"{event.num_steps} step{'s' * (event.num_steps != 1)}"
-        self._result_words = f"{steps} · {event.seconds:.2f} s · follows the pad as it is dragged"
+        self._result_words = f"{steps} · {event.seconds:.2f} s · follows the pad"
+        if self._unseen is not None and not self._pad_timer.isActive():
+            self._picture(self._unseen, event.result)
         if not self._play_timer.isActive():
             self._show_result()
 
@@ -413,8 +420,7 @@ class LatentPanel(QWidget):
         """Keep the z in hand under a name; of two equal names the later one gets a number."""
         if not self._is_open or self._header is None or self._sample is None:
             return
-        picture = png(mosaic(self._sample[None], 1, 0)) if self._sample.ndim == 3 else b""
-        self._add(Entry(Kept(self._unused(name), self._held(), self._header.title), picture))
+        self._add(Entry(Kept(self._unused(name), self._held(), self._header.title), _thumbnail(self._sample)))
 
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
@@ -423,6 +429,13 @@ class LatentPanel(QWidget):
         if self.controls.plane.value() == "chosen":
             self._changed()
         self.told.emit(f"Kept {entry.kept.name}")
+
+    def _picture(self, entry: Entry, sample: NDArray) -> None:
+        """Give an entry that came without a picture its own."""
+        self._unseen = None
+        seen = Entry(entry.kept, _thumbnail(sample))
+        self._entries = [seen if other is entry else other for other in self._entries]
+        self._list_kept()
 
     def _unused(self, name: str) -> str:
         names = {entry.kept.name for entry in self._shown} | {IN_HAND, NEXT}
@@ -434,13 +447,15 @@ class LatentPanel(QWidget):
 
     def recall(self, index: int) -> None:
         """Take a kept z in hand, with its start, noise and class."""
-        kept = self._shown[index].kept
+        entry = self._shown[index]
+        kept = entry.kept
         self.hand.recall(kept.held, kept.name)
         with QSignalBlocker(self.controls):
             self.controls.start_seed.setValue(kept.held.start_seed)
             self.controls.noise_seed.setValue(kept.held.noise_seeds[0])
             self.controls.label.setValue(kept.held.label)
         self._changed()
+        self._unseen = None if entry.picture else entry
 
     def _delete(self, index: int) -> None:
         gone = self._shown[index]
@@ -459,13 +474,18 @@ class LatentPanel(QWidget):
         self.shelf.set_entries(self._shown)
         self.controls.set_kept([entry.kept.name for entry in self._shown])
 
+    def _in_hand(self) -> Kept:
+        """The z under the marker, under the name that it would be kept by."""
+        assert self._header is not None
+        return Kept(self.shelf.name.placeholderText(), self._held(), self._header.title)
+
     def _misfit(self, kept: Kept) -> str:
         assert self._header is not None
         return misfit(kept, self._header.title, *self.hand.shape, self._header.class_names)
 
-    def _copy(self, index: int) -> None:
-        QGuiApplication.clipboard().setText(to_text(self._shown[index].kept))
-        self.told.emit(f"{self._shown[index].kept.name} is on the clipboard: paste it wherever you like")
+    def _copy(self, kept: Kept) -> None:
+        QGuiApplication.clipboard().setText(to_text(kept))
+        self.told.emit(f"{kept.name} is on the clipboard: paste it wherever you like")
 
     def _paste(self) -> None:
         try:
@@ -475,6 +495,11 @@ class LatentPanel(QWidget):
 
     def _welcome(self, kept: Kept) -> None:
         """List a shared z and take it in hand, or say why it does not fit."""
+        if not self._is_open:
+            self.banner.show_error(
+                f"“{kept.name}” belongs to the model {kept.model}. Choose that in the library first."
+            )
+            return
         problem = self._misfit(kept)
         if problem:
             self.banner.show_error(problem)
@@ -517,7 +542,7 @@ class LatentPanel(QWidget):
         folder, self._export_to = self._export_to, None
         if folder is None or self._landed is None or self._sample is None or self._header is None:
             return
-        kept = Kept(self.shelf.name.placeholderText(), self._held(), self._header.title)
+        kept = self._in_hand()
         rows = range(self.hand.shape[0])
         draws = [self._draws[row] for row in rows] if all(row in self._draws for row in rows) else []
         shown = Shown(kept, self._landed, self._sample, draws, np.stack(self._walk))
@@ -559,6 +584,7 @@ class LatentPanel(QWidget):
         row.addWidget(self.controls)
         self.controls.hide()
         self.setFocusProxy(self.pad)
+        self.setAcceptDrops(True)
 
     def _connect(self) -> None:
         controls, shelf = self.controls, self.shelf
@@ -579,7 +605,7 @@ class LatentPanel(QWidget):
         self.result.keep_button.clicked.connect(shelf.keep_button.click)
         shelf.recall_requested.connect(self.recall)
         shelf.delete_requested.connect(self._delete)
-        shelf.copy_requested.connect(self._copy)
+        shelf.copy_requested.connect(lambda index: self._copy(self._shown[index].kept))
         shelf.save_requested.connect(self._save)
         shelf.open_requested.connect(self._open)
         shelf.paste_requested.connect(self._paste)
@@ -617,6 +643,15 @@ class LatentPanel(QWidget):
         super().hideEvent(event)
         self._stop_playing()
 
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Shared z are for this workspace; other files go on to the window, which opens them as models."""
+        event.setAccepted(bool(_shared_z(event.mimeData())))
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        for path in _shared_z(event.mimeData()):
+            self.errand_requested.emit(functools.partial(read, path), self._welcome)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         # Not shortcuts of the window: these keys belong to the Trajectory workspace while that one is in front.
         key, control = event.key(), event.modifiers() == Qt.KeyboardModifier.ControlModifier
@@ -627,6 +662,10 @@ class LatentPanel(QWidget):
             self.redraw()
         elif control and key == Qt.Key.Key_E:
             self.export()
+        elif control and key == Qt.Key.Key_C:
+            self._copy(self._in_hand())
+        elif control and key == Qt.Key.Key_V:
+            self._paste()
         elif plain and key == Qt.Key.Key_Space:
             self.toggle_play()
         elif plain and key == Qt.Key.Key_N:
@@ -635,6 +674,17 @@ class LatentPanel(QWidget):
             self.shelf.keep_button.click()
         else:
             super().keyPressEvent(event)
+
+
+def _shared_z(dragged: QMimeData) -> list[Path]:
+    """The files that are dragged, if all of them may each hold a z."""
+    paths = [Path(url.toLocalFile()) for url in dragged.urls()]
+    return paths if all(path.suffix.lower() == ".json" for path in paths) else []
+
+
+def _thumbnail(sample: NDArray) -> bytes:
+    """An image (C, H, W) uint8 as PNG bytes; nothing for a point."""
+    return png(mosaic(sample[None], 1, 0)) if sample.ndim == 3 else b""
 
 
 def _timer(owner: QWidget, milliseconds: int, slot: Callable[[], None]) -> QTimer:
