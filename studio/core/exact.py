@@ -2,6 +2,7 @@
 
 For x0 ~ N(mu, c**2 I) the noisy marginal is N(alpha mu, v I), v = alpha**2 c**2 + sigma**2, and
 ``E[x0|x] = mu + alpha c**2 (x - alpha mu) / v``. A mixture averages these with the posterior weights of its parts.
+What a whole step of the forward process looks like backwards, q(x_s | x_t), is a mixture again.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from studio.core.data.base import Mixture
 from studio.core.denoisers import Denoiser
 from studio.core.levels import Level, expand
 from studio.core.noise import Noise
@@ -74,6 +77,34 @@ class MixtureDenoiser(Denoiser):
             chosen = torch.nn.functional.one_hot(cond.clamp(min=0), len(self.stds)).bool() | (cond < 0).unsqueeze(1)
             logits = logits.masked_fill(~chosen, -math.inf)
         return logits, total, offset
+
+
+def step_distribution(data: Mixture, x_t: np.ndarray, t: Level, s: Level) -> Mixture:
+    """The true denoising distribution q(x_s | x_t), s cleaner than t: one Gaussian a component of the data.
+
+    By Bayes it is q(x_t | x_s) q(x_s) / q(x_t), where q(x_t | x_s) = N(r x_s, b**2 I) with r = alpha_t / alpha_s and
+    b**2 = sigma_t**2 - r**2 sigma_s**2. With the component's variances v = alpha**2 c**2 + sigma**2 at both levels,
+
+        mean_k = alpha_s mu_k + r (v_s / v_t) (x_t - alpha_t mu_k),  var_k = v_s b**2 / v_t,
+
+    weighted by w_k N(x_t; alpha_t mu_k, v_t I). As the step gets small, all means meet at x_t and the components become
+    one Gaussian; over a large one they stay apart. ``x_t`` is (D,).
+    """
+    ratio = t.alpha / s.alpha
+    jump = max(t.sigma**2 - ratio**2 * s.sigma**2, 0.0)
+    var_t, var_s = ((level.alpha * data.stds) ** 2 + level.sigma**2 for level in (t, s))
+    offset = x_t - t.alpha * data.means
+    logits = np.log(data.weights) - 0.5 * ((offset**2).sum(1) / var_t + data.means.shape[1] * np.log(var_t))
+    shares = np.exp(logits - logits.max())
+    means = s.alpha * data.means + (ratio * var_s / var_t)[:, None] * offset
+    return Mixture(shares / shares.sum(), means, np.sqrt(var_s * jump / var_t))
+
+
+def moments(mixture: Mixture) -> tuple[np.ndarray, float]:
+    """The mean of a mixture, (D,), and its variance, averaged over the dimensions."""
+    mean = mixture.weights @ mixture.means
+    spread = mixture.stds**2 + ((mixture.means - mean) ** 2).mean(1)
+    return mean, float(mixture.weights @ spread)
 
 
 def _column(value: float | Tensor) -> float | Tensor:

@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.core.data.base import Mixture
+from studio.core.data.points import Gaussians8, Mixture1D
 from studio.core.denoisers import Clipped, Guided
-from studio.core.exact import GaussianDenoiser, MixtureDenoiser
-from studio.core.levels import Level, diffuse, from_alpha_bar
+from studio.core.exact import GaussianDenoiser, MixtureDenoiser, moments, step_distribution
+from studio.core.levels import CLEAN, Level, diffuse, from_alpha_bar, posterior
+from studio.core.metrics.density import log_density
 from studio.core.noise import Noise, Stream
+from studio.core.schedules import BigSteps
 
 LEVELS = [from_alpha_bar(0.99), from_alpha_bar(0.3), from_alpha_bar(1e-4), Level(1.0, 3.0)]
 WEIGHTS, MEANS, STDS = (0.3, 0.7), (-1.0, 0.8), (0.25, 0.5)
@@ -155,3 +159,54 @@ def test_clipped_keeps_x0_within_bounds_and_eps_in_agreement() -> None:
     assert torch.equal(clipped.x0, plain.x0.clamp(-1.0, 1.0))
     torch.testing.assert_close(level.alpha * clipped.x0 + level.sigma * clipped.eps, x)
     assert Clipped(Guided(plane(), 1.0)).nfe == 2
+
+
+STEPS = [
+    (BigSteps(num_steps=4).level(0.75), BigSteps(num_steps=4).level(0.5)),
+    (BigSteps(num_steps=1).level(1.0), CLEAN),
+    (from_alpha_bar(0.3), from_alpha_bar(0.302)),
+    (Level(1.0, 3.0), Level(2.0, 0.4)),  # the frames differ, too
+]
+
+
+@pytest.mark.parametrize("x_t", [-2.5, 0.1, 1.3])
+@pytest.mark.parametrize(("t", "s"), STEPS)
+def test_a_step_backwards_is_what_bayes_rule_gives_by_quadrature(t: Level, s: Level, x_t: float) -> None:
+    """q(x_t | x_s) q(x_s) / q(x_t), q(x_s) itself by quadrature over x0 where the end of the step has noise."""
+    data = Mixture1D().mixture
+    found = step_distribution(data, np.array([x_t]), t, s)
+    x_s = np.linspace(-8.0, 8.0, 4001)
+    ratio = t.alpha / s.alpha
+    if s == CLEAN:
+        prior = np.exp(log_density(x_s[:, None], data))
+    else:
+        x0 = np.linspace(-3.0, 3.0, 1201)
+        spread = np.exp(-0.5 * ((x_s[:, None] - s.alpha * x0) / s.sigma) ** 2)
+        prior = spread @ np.exp(log_density(x0[:, None], data))
+    joint = prior * np.exp(-0.5 * (x_t - ratio * x_s) ** 2 / (t.sigma**2 - ratio**2 * s.sigma**2))
+    exact = joint / (joint.sum() * (x_s[1] - x_s[0]))
+    np.testing.assert_allclose(np.exp(log_density(x_s[:, None], found)), exact, atol=1e-6 * exact.max())
+
+
+@pytest.mark.parametrize(("t", "s"), STEPS)
+def test_a_step_backwards_has_the_moments_of_the_posterior_mean(t: Level, s: Level) -> None:
+    """E[x_s | x_t] puts E[x0 | x_t] into the posterior, and the variance is beta-tilde + b**2 Var[x0 | x_t]."""
+    data = Gaussians8().mixture
+    x_t = np.array([0.4, -0.7])
+    step = posterior(t, s)
+    exact = MixtureDenoiser(*(torch.from_numpy(part) for part in data))(torch.from_numpy(x_t)[None], t)
+    mean, variance = moments(step_distribution(data, x_t, t, s))
+    np.testing.assert_allclose(mean, step.of_x * x_t + step.of_x0 * exact.x0[0].numpy(), atol=1e-12)
+    assert exact.x0_var is not None
+    assert variance == pytest.approx(step.var + step.of_x0**2 * float(exact.x0_var[0].mean()), rel=1e-9)
+
+
+def test_a_step_from_one_gaussian_is_one_gaussian() -> None:
+    data = Mixture(np.ones(1), np.array([[0.5]]), np.array([2.0]))
+    t, s = STEPS[0]
+    found = step_distribution(data, np.array([0.3]), t, s)
+    believed = GaussianDenoiser(0.5, 2.0)(torch.tensor([[0.3]], dtype=torch.float64), t)
+    assert believed.x0_var is not None
+    step = posterior(t, s)
+    assert found.means.item() == pytest.approx(step.of_x * 0.3 + step.of_x0 * believed.x0.item(), rel=1e-12)
+    assert found.stds.item() ** 2 == pytest.approx(step.var + step.of_x0**2 * float(believed.x0_var), rel=1e-12)
