@@ -53,7 +53,8 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut(Event):
-    """Loss of the EMA weights on held-out data at fixed noise, after ``step`` steps.
+    """Loss of the EMA weights on held-out data at fixed noise, after ``step`` steps; ``scalars`` are what else a
+    recipe measures there.
 
     ``level_loss`` (L,) is that loss at each of L fixed noise levels, whose log-SNRs are ``level_log_snr`` (L,),
     ascending; the same items and the same noise each time, so that only the weights change it.
@@ -61,6 +62,7 @@ class HeldOut(Event):
 
     step: int
     loss: float
+    scalars: Mapping[str, float] = field(default_factory=dict)
     level_loss: np.ndarray | None = None
     level_log_snr: np.ndarray | None = None
 

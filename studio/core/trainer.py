@@ -288,6 +288,7 @@ class Trainer:
         yield events.HeldOut(
             step=self.step,
             loss=float(held["loss"]),
+            scalars={name: float(value) for name, value in held.items() if value.ndim == 0 and name != "loss"},
             level_loss=events.freeze(torch.stack(losses).float().cpu().numpy()) if losses else None,
             level_log_snr=HELD_OUT_LEVELS if losses else None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.data.points import SwissRoll
+from studio.core.networks.base import num_parameters
+from studio.core.networks.discriminator import discriminator
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.runs import Run, RunLog
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.sampling import SampleKnobs, SampleSpec
@@ -263,6 +267,20 @@ def test_estimate_counts_parameters_and_time() -> None:
     assert 0.0 < estimate.seconds_per_step < 1.0
     assert estimate.steps == 300
     assert estimate.memory > 12 * estimate.num_parameters > 0
+
+
+def test_estimate_counts_the_discriminator() -> None:
+    """Weights, gradients and two numbers of Adam's for each, and what its backward pass keeps of the batch."""
+    found = {}
+    for width in (8, 256):
+        recipe, run = Adversarial(d_width=width), RunKnobs(steps=300, batch=32)
+        config = dataclasses.replace(tiny(), recipe=recipe, run=run)
+        (found[width],) = [event for event in collect(EstimateJob(config)) if isinstance(event, events.Estimate)]
+    assert found[8].num_parameters == found[256].num_parameters
+    data = tiny().data.load()
+    small, large = (num_parameters(discriminator(data.shape, data.num_classes, width)) for width in (8, 256))
+    more = found[256].memory - found[8].memory
+    assert 16 * (large - small) < more < 1.5 * 16 * (large - small)
 
 
 def test_data_preview_shows_real_items() -> None:

@@ -108,6 +108,18 @@ class Adversarial(Recipe):
     def is_direct(self) -> bool:
         return self.predict == "x_s"
 
+    @property
+    def warm_steps(self) -> int:
+        return self.regression
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        play, undecided = PLAYS[self.loss], torch.zeros(())
+        return {
+            "loss": float(play.generator(undecided)),
+            "d_loss": float(play.real(undecided) + play.fake(undecided)),
+        }
+
     def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:
         generator = self._generator(network, data)
         return Direct(generator, self._next_level) if self.is_direct else generator
@@ -216,11 +228,12 @@ class AdversarialLearner(Learner):
         found["d_grad_norm"] = _gradient_norm(self._judge)
         self._judge_optimizer.step()
         real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+        if self.recipe.loss != "wasserstein":  # a critic's logits have no zero that divides real from made up
+            found["d_right"] = 0.5 * ((real_logits > 0.0).float().mean() + (fake_logits < 0.0).float().mean())
         return found | {
             "d_loss": sample_loss.detach().mean(),
             "real_logit": real_logits.mean(),
             "fake_logit": fake_logits.mean(),
-            "d_right": 0.5 * ((real_logits > 0.0).float().mean() + (fake_logits < 0.0).float().mean()),
             "sample_loss": sample_loss.detach(),
             "log_snr": self._tables.log_snr[pairs.place],
         }

@@ -92,6 +92,16 @@ class Recipe(Knobbed, abc.ABC):
         """Whether its models say the next x, not x0: DDIM with eta = 0 over their own steps samples them."""
         return False
 
+    @property
+    def warm_steps(self) -> int:
+        """How many steps at the beginning are of another kind than the rest, and cost less."""
+        return 0
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """What losses that its learner reports are while its players can only guess; empty where nobody plays."""
+        return {}
+
     @abc.abstractmethod
     def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:
         """The denoiser with fresh weights, as a checkpoint rebuilds it."""
