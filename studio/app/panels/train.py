@@ -7,7 +7,8 @@ The smoothed loss after n steps is the bias-corrected exponential mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
+from studio.app.panels.train_balance import BalanceView
+from studio.app.panels.train_curves import GAME, GAME_GROUPS, GroupPlot
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
@@ -41,19 +44,15 @@ MOST_PREVIEWS = 240
 _CHUNK = 256
 _ANY_WIDTH = (1 << 24) - 1  # Qt's own limit
 
-Places = tuple[tuple[int, int, int, int], ...]
+Place = tuple[int, int, int, int]
+"""Row, column, and how many of each."""
 _COLUMNS = 12
 _LEVELS = "Loss by noise level"
-_PLACES: dict[tuple[str, bool], Places] = {
-    ("image", False): ((0, 0, 1, 4), (0, 4, 1, 4), (0, 8, 1, 4), (1, 0, 1, 12)),
-    ("image", True): ((0, 3, 1, 3), (0, 6, 1, 3), (0, 9, 1, 3), (1, 0, 1, 12), (0, 0, 1, 3)),
-    ("points", False): ((0, 0, 1, 3), (0, 3, 1, 3), (1, 0, 1, 6), (0, 6, 2, 6)),
-    ("points", True): ((0, 0, 1, 3), (0, 3, 1, 3), (1, 3, 1, 3), (0, 6, 2, 6), (1, 0, 1, 3)),
-}
-"""Row, column and their spans of gradient norm, rate, throughput, samples and, where there are any, scores.
-
-Images fill a band, points a square.
-"""
+_LEVELS_OF_D = "D's loss by level"
+_ABOVE = {False: {"loss": 5, "levels": 4}, True: {"losses": 5, "logits": 4, "balance": 3}}
+"""What stands in the upper row, and its share of the width: of a training with one loss, and of a game of two."""
+_BELOW = {False: ("gradient", "rate", "speed"), True: ("norms", "r1", "levels", "speed")}
+"""The small plots beneath, beside the samples; scores, where there are any, come first, and four find room."""
 _QUANTITIES = {"image": "FD", "points": "Sliced W2"}
 """What samples are scored by in training, as :mod:`studio.core.scoring` does."""
 
@@ -213,6 +212,8 @@ class LevelViews(QWidget):
         self.training.setAccessibleName(f"{_LEVELS}, training")
         self.held_out.setAccessibleName(f"{_LEVELS}, held out")
         self._from = {"training": 0.0, "held_out": 0.0}
+        self._few = False
+        self._bins: NDArray | None = None
         self._pages = Pages()
         self._pages.addWidget(self.training)
         self._pages.addWidget(self.held_out)
@@ -233,15 +234,32 @@ class LevelViews(QWidget):
         self.training.clear()
         self.held_out.clear()
         self._from = dict.fromkeys(self._from, 0.0)
+        self._bins = None
         self.choice.setValue("training")
         self.choice.hide()
         self._place()
+
+    def set_title(self, title: str) -> None:
+        """Say whose loss it is."""
+        for heat_map in (self.training, self.held_out):
+            heat_map.set_title(title)
+
+    def set_few(self, few: bool) -> None:
+        """Whether a training knows a few levels alone: most bins stay empty, and the others take their room."""
+        self._few = few
 
     def add_training(self, event: Progress) -> bool:
         """Draw what a message tells of noise levels, if it does."""
         if event.level_loss is None or event.level_edges is None:
             return False
-        self.training.append_column(self._from["training"], event.level_loss, event.level_edges)
+        losses, edges = event.level_loss, event.level_edges
+        if self._few:
+            if self._bins is None:
+                self._bins = np.flatnonzero(np.isfinite(losses))
+            middles = (edges[1:] + edges[:-1]) / 2
+            if len(self._bins) > 1:
+                losses, edges = losses[self._bins], _edges_around(middles[self._bins])
+        self.training.append_column(self._from["training"], losses, edges)
         self._from["training"] = event.step
         return True
 
@@ -249,9 +267,7 @@ class LevelViews(QWidget):
         """Draw the held-out loss at its levels, if there are any; each is drawn up to half-way to its neighbours."""
         if event.level_loss is None or event.level_log_snr is None or len(event.level_log_snr) < 2:
             return False
-        levels = event.level_log_snr.astype(float)
-        between = (levels[1:] + levels[:-1]) / 2
-        edges = np.concatenate([[2 * levels[0] - between[0]], between, [2 * levels[-1] - between[-1]]])
+        edges = _edges_around(event.level_log_snr)
         self.held_out.append_column(self._from["held_out"], event.level_loss, edges)
         self._from["held_out"] = event.step
         self.choice.show()
@@ -332,11 +348,14 @@ class RunViews(QWidget):
         self._total = self._step = 0
         self._seconds = 0.0
         self._kind, self._scored = "image", False
+        self._chance: Mapping[str, float] = {}
+        self._game_from: int | None = None
         self._smoother = Smoother(2.0)
         self._unit = "images"
         self._make_views()
         self._lay_out()
         self.samples.step_shown.connect(self.loss.set_marker)
+        self.samples.step_shown.connect(self.game["losses"].plot.set_marker)
         self.clear()
 
     def clear(self) -> None:
@@ -345,8 +364,9 @@ class RunViews(QWidget):
             plot.clear()
             plot.set_marker(None)
         self.levels.clear()
+        self._end_game()
         self._show_scores(False)
-        for stage in self._stages:
+        for stage in self._stages.values():
             stage.show_view(False)
         self.samples.clear("Samples of the averaged weights (EMA) appear here, always from the same noise.")
         self._step = 0
@@ -356,7 +376,9 @@ class RunViews(QWidget):
     def begin(self, config: TrainConfig) -> None:
         """Make everything ready for a run of ``config``."""
         self._set_kind(config.data.kind)
+        self._chance = config.recipe.chance
         self.clear()
+        self.levels.set_few(config.recipe.own_steps is not None)
         self._set_total(config.run.steps)
         self.scores.clear(self._kind, config.run.steps)
         self._tiles[0].set("0")
@@ -377,7 +399,7 @@ class RunViews(QWidget):
             case Progress():
                 self.take_progress([event])
             case HeldOut():
-                self.loss.append("held_out", event.step, event.loss)
+                self._take_held_out(event)
                 if self.levels.add_held_out(event):
                     self.levels_stage.show_view(True)
             case Quality():
@@ -392,6 +414,7 @@ class RunViews(QWidget):
             self._set_total(last.total)
         self._step, self._seconds = last.step, last.seconds
         self._add_losses(events)
+        self._add_game(events)
         for plot, name in ((self.gradient, "grad_norm"), (self.rate, "learning_rate")):
             told = [(event.step, event.scalars[name]) for event in events if name in event.scalars]
             if told:
@@ -435,14 +458,25 @@ class RunViews(QWidget):
             "Loss", "The loss of each step, smoothed, and on held-out data.\nPress Start.", self.loss
         )
         self.levels_stage = Stage(_LEVELS, "How well each noise level is learned.", self.levels)
-        self._stages = [
-            self.loss_stage,
-            self.levels_stage,
-            Stage("Gradient norm", "How steep the loss is, before clipping.", self.gradient),
-            Stage("Learning rate", "The rate rises first, then falls.", self.rate),
-            Stage("Throughput", "How much is learned from in a second.", self.speed),
-        ]
         self.samples = Samples()
+        self.game = {name: GroupPlot(group) for name, group in GAME_GROUPS.items()}
+        self.balance = BalanceView()
+        self._stages = {
+            "loss": self.loss_stage,
+            "levels": self.levels_stage,
+            "gradient": Stage("Gradient norm", "How steep the loss is, before clipping.", self.gradient),
+            "rate": Stage("Learning rate", "The rate rises first, then falls.", self.rate),
+            "speed": Stage("Throughput", "How much is learned from in a second.", self.speed),
+        }
+        self._parts: dict[str, Panel] = {
+            **self._stages,
+            **self.game,
+            "balance": self.balance,
+            "scores": self.scores,
+            "samples": self.samples,
+        }
+        for part in self._parts.values():
+            part.setParent(self)  # what is laid out later is no window until then
 
     def _lay_out(self) -> None:
         strip = Panel()
@@ -451,10 +485,8 @@ class RunViews(QWidget):
             numbers.addWidget(tile, 1)
         strip.content.addLayout(numbers)
         strip.set_margins(15, 11, 15, 11)
-        above = QHBoxLayout()
-        above.setSpacing(12)
-        above.addWidget(self.loss_stage, 5)
-        above.addWidget(self.levels_stage, 4)
+        self._above = QHBoxLayout()
+        self._above.setSpacing(12)
         self._below = QGridLayout()
         self._below.setSpacing(12)
         for column in range(_COLUMNS):
@@ -466,15 +498,19 @@ class RunViews(QWidget):
         layout.setContentsMargins(16, 16, 16, 16)
         layout.setSpacing(12)
         layout.addWidget(strip)
-        layout.addLayout(above, 26)
+        layout.addLayout(self._above, 26)
         layout.addLayout(self._below, 43)
 
     def _arrange(self) -> None:
-        """Lay out the small plots and the samples."""
-        places = _PLACES[self._kind, self._scored]
-        for widget, place in zip((*self._stages[2:], self.samples, self.scores), places, strict=False):
-            self._below.addWidget(widget, *place)
-        self.scores.setVisible(self._scored)
+        """Lay out the parts that this training has something to show in; the others are hidden."""
+        playing = self._game_from is not None
+        above, below = _ABOVE[playing], _places(self._kind, [*["scores"] * self._scored, *_BELOW[playing]][:4])
+        for name, share in above.items():
+            self._above.addWidget(self._parts[name], share)
+        for name, place in below.items():
+            self._below.addWidget(self._parts[name], *place)
+        for name, part in self._parts.items():
+            part.setVisible(name in above or name in below)
         self._score_tile.setVisible(self._scored)
 
     def _show_scores(self, on: bool) -> None:
@@ -482,6 +518,53 @@ class RunViews(QWidget):
         if on != self._scored:
             self._scored = on
             self._arrange()
+
+    def _take_held_out(self, event: HeldOut) -> None:
+        """Draw the loss on held-out data beside that of training; before a game begins it says nothing."""
+        if not self._chance:
+            self.loss.append("held_out", event.step, event.loss)
+        elif self._game_from is not None and event.step >= self._game_from:
+            for group in self.game.values():
+                group.take_held_out(event)
+
+    def _add_game(self, events: Sequence[Progress]) -> None:
+        """Draw a game of two players, from the first message that tells of both; what came before belongs to one."""
+        if self._game_from is None:
+            told = next((event.step for event in events if GAME in event.scalars), None)
+            if told is None and not self._chance:
+                return
+            if told is not None:
+                self._begin_game(told)
+        alone = [event for event in events if GAME not in event.scalars and "loss" in event.scalars]
+        if alone:
+            self.game["losses"].take_progress(
+                [replace(event, scalars={"energy_score": event.scalars["loss"]}) for event in alone]
+            )
+        playing = [event for event in events if GAME in event.scalars]
+        if playing:
+            for group in self.game.values():
+                group.take_progress(playing)
+            self.balance.take_progress(playing)
+
+    def _begin_game(self, step: int) -> None:
+        self._game_from = step
+        self._tiles[1].set("–", "generator's loss")
+        self.levels.set_title(_LEVELS_OF_D)
+        self._arrange()
+
+    def _end_game(self) -> None:
+        """Forget a game."""
+        for group in self.game.values():
+            group.begin(self._total, self._horizon(), self._chance)
+        self.balance.begin()
+        if self._game_from is not None:
+            self._game_from = None
+            self.levels.set_title(_LEVELS)
+            self._arrange()
+
+    def _horizon(self) -> float:
+        """Steps over which curves are smoothed."""
+        return min(max(self._total / 60, 20.0), 1000.0)
 
     def _take_score(self, event: Quality) -> None:
         self._show_scores(True)
@@ -501,7 +584,9 @@ class RunViews(QWidget):
     def _set_total(self, total: int) -> None:
         self._total = total
         self.scores.set_total(total)
-        self._smoother = Smoother(min(max(total / 60, 20.0), 1000.0))
+        self._smoother = Smoother(self._horizon())
+        for group in self.game.values():
+            group.set_total(total, self._horizon())
         for plot in (self.loss, self.gradient, self.rate, self.speed):
             plot.set_x_extent(0, max(total, 1))
 
@@ -514,14 +599,15 @@ class RunViews(QWidget):
         self.loss.append("raw", steps, losses)
         self.loss.append("smoothed", steps[finite], self._smoother.take(losses[finite]))
         if self.loss_stage.is_empty():
-            for stage in self._stages:
+            for stage in self._stages.values():
                 if stage is not self.levels_stage:
                     stage.show_view(True)
 
     def _show_numbers(self, last: Progress) -> None:
         step, loss, speed, left = self._tiles
         step.set(f"{last.step:,}", f"of {last.total:,} steps")
-        loss.set(f"{self._smoother.value:.4f}" if np.isfinite(self._smoother.value) else "–")
+        value = self._smoother.value if self._game_from is None else self.game["losses"].value("loss")
+        loss.set(f"{value:.4f}" if np.isfinite(value) else "–")
         if last.images_per_second > 0.0:
             speed.set(f"{last.images_per_second:,.0f} /s", self._unit)
         if last.step < last.total:
@@ -625,6 +711,24 @@ class TrainPanel(QWidget):
     def _begin(self, config: TrainConfig) -> None:
         self._run_data = config.data
         self.views.begin(config)
+
+
+def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:
+    """Where samples and small plots lie in a grid of twelve columns: images fill a band, points a square."""
+    if kind == "image":
+        width = _COLUMNS // len(small)
+        return {name: (0, k * width, 1, width) for k, name in enumerate(small)} | {"samples": (1, 0, 1, _COLUMNS)}
+    places = {name: (k // 2, 3 * (k % 2), 1, 3) for k, name in enumerate(small)}
+    if len(small) % 2:
+        places[small[-1]] = (len(small) // 2, 0, 1, 6)
+    return places | {"samples": (0, 6, 2, 6)}
+
+
+def _edges_around(levels: NDArray) -> NDArray[np.float64]:
+    """The edges (L + 1,) of cells around L >= 2 ascending levels: half-way between two, as far on the other side."""
+    levels = levels.astype(float)
+    between = (levels[1:] + levels[:-1]) / 2
+    return np.concatenate([[2 * levels[0] - between[0]], between, [2 * levels[-1] - between[-1]]])
 
 
 def _score_plot(quantity: str) -> LivePlot:

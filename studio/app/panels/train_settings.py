@@ -356,7 +356,12 @@ class TrainSettings(QFrame):
         """Dim what has no effect, and say why."""
         recipe, run = self._recipe.form(), self._run
         reasons = {}
-        if recipe.values().get("level_choice") == "schedule":
+        chosen = recipe.values()
+        if chosen.get("r1") == 0.0:
+            reasons["r1_every"] = "R1 is 0: there is no penalty."
+        if chosen.get("process") == "one_shot" and chosen.get("predict") == "x_s":
+            reasons["predict"] = "At once, the next x is the image x₀."
+        if chosen.get("level_choice") == "schedule":
             reasons["level_mean"] = reasons["level_std"] = "Levels are drawn from the schedule."
         if self._num_classes == 0:
             reasons["label_dropout"] = "This data has no classes."

@@ -116,6 +116,11 @@ class HeatMap(QWidget):
         self.setAccessibleName(title or f"{value_label} by {y_label} over {x_label}")
         notifier().changed.connect(self.update)
 
+    def set_title(self, title: str) -> None:
+        """Show another title."""
+        self._title = title
+        self.update()
+
     def append_column(self, x: float, values: ArrayLike, edges: ArrayLike) -> None:
         """Add the values (L,) seen up to x, for rows between the ascending ``edges`` (L + 1,). NaN is not drawn.
 

@@ -72,6 +72,7 @@ class _Series:
     points: bool
     bars: bool
     dot: float = _DOT
+    beside: str = ""
     visible: bool = True
     buffer: SeriesBuffer = field(default_factory=SeriesBuffer)
     drawn: tuple[object, ...] = ()
@@ -198,15 +199,17 @@ class LivePlot(QWidget):
         points: bool = False,
         bars: bool = False,
         dot: float = _DOT,
+        beside: str = "",
     ) -> None:
         """A curve drawn in a role of the theme. ``points`` marks each point, ``bars`` draws columns from zero.
 
         ``dot`` is the radius of the marks in pixels. A curve of width 1 is the background to others: where it is
-        noisy, it is drawn faint. Later series lie on top. Raises ValueError if ``key`` is taken.
+        noisy, it is drawn faint. Later series lie on top. One that is drawn ``beside`` another, whose key that is,
+        comes and goes with it; legend, menu and read-out pass it over. Raises ValueError if ``key`` is taken.
         """
         if key in self._series:
             raise ValueError(f"this plot has a series {key!r} already")
-        self._series[key] = _Series(label, color_role, dashed, width, points, bars, dot)
+        self._series[key] = _Series(label, color_role, dashed, width, points, bars, dot, beside)
         self._header.arrange()
 
     def drop_series(self) -> None:
@@ -252,6 +255,9 @@ class LivePlot(QWidget):
     def set_series_visible(self, key: str, visible: bool) -> None:
         """Show or hide one curve; the legend does the same on a click."""
         self._series[key].visible = visible
+        for series in self._series.values():
+            if series.beside == key:
+                series.visible = visible
         self._header.update()
         self._repaint_curves()
 
@@ -447,7 +453,7 @@ class LivePlot(QWidget):
             table[np.searchsorted(rows, one.buffer.x), column] = one.buffer.y
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([self._view.x_label, *(s.label for s in series)])
+        writer.writerow([self._view.x_label, *(one.label for one in series)])
         for x, values in zip(rows, table, strict=True):
             writer.writerow([f"{x:.10g}", *("" if math.isnan(v) else f"{v:.8g}" for v in values)])
         return out.getvalue()
@@ -460,9 +466,10 @@ class LivePlot(QWidget):
         menu.addAction("Copy data as CSV", lambda: QGuiApplication.clipboard().setText(self.to_csv()))
         menu.addSeparator()
         menu.addAction("Show everything", self.reset_view)
-        if len(self._series) > 1:
+        named = {key: series for key, series in self._series.items() if not series.beside}
+        if len(named) > 1:
             menu.addSeparator()
-            for key, series in self._series.items():
+            for key, series in named.items():
                 action = menu.addAction(series.label)
                 action.setCheckable(True)
                 action.setChecked(series.visible)
@@ -570,7 +577,7 @@ class LivePlot(QWidget):
         """The sampled x nearest to ``x`` (data units) and the value of each visible curve there; None without data."""
         found: list[tuple[_Series, float, float]] = []
         for series in self._series.values():
-            if not series.visible or not len(series.buffer):
+            if not series.visible or series.beside or not len(series.buffer):
                 continue
             xs = series.buffer.x
             right = int(np.clip(np.searchsorted(xs, x), 0, len(xs) - 1))
@@ -856,14 +863,15 @@ class _Header(QWidget):
     def arrange(self) -> None:
         """Place the names; a single curve needs none."""
         font = QFontMetricsF(ui_font(11))
-        shown = self._plot.series() if self._legend and len(self._plot.series()) > 1 else []
+        named = [series for series in self._plot.series() if not series.beside]
+        shown = named if self._legend and len(named) > 1 else []
         title = self._title_width() + 16 if self.title else 0.0
         free = self.width() - 14.0 - self._title_left()
         rows: list[list[tuple[float, _Series]]] = [[]]
         used = title
         for series in shown:
             width = font.horizontalAdvance(series.label) + 38
-            if rows[-1] and used + width > free:
+            if used > 0.0 and used + width > free:
                 rows.append([])
                 used = 0.0
             rows[-1].append((width, series))
