@@ -453,7 +453,7 @@ class MainWindow(QMainWindow):
         from studio.app.worker import Lane
 
         self.device.set(device)
-        self._lanes = {name: Lane(self) for name in ("train", "sample", "data", "points", "estimate")}
+        self._lanes = {name: Lane(self) for name in ("train", "sample", "step", "data", "points", "estimate")}
         self.trajectory = TrajectoryPanel()
         self.stack.addWidget(self.trajectory)
         self._connect_sampling(self.trajectory)
@@ -615,6 +615,8 @@ class MainWindow(QMainWindow):
         sampling.received.connect(trajectory.receive)
         sampling.received.connect(self._sampling_said)
         sampling.busy_changed.connect(trajectory.set_busy)
+        trajectory.steps.job_requested.connect(self._lanes["step"].submit)
+        self._lanes["step"].received.connect(trajectory.steps.receive)
         self._lanes["points"].received.connect(self._points_loaded)
 
     def _request_points(self, header: Header) -> None:

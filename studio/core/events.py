@@ -295,6 +295,30 @@ class Field(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepLaw(Event):
+    """Where one denoising step of 1-D data leads from ``x_t``: x_s by its exact law, and as models have it.
+
+    ``log_snr`` are its two ends, t and s (+inf where clean). ``exact`` (P,) is the density at ``x`` (P,). ``gaussian``
+    is the mean and deviation of a DDPM's step (0 is a point), with the model's own E[x0 | x_t] where ``own_mean``, else
+    the exact one; ``best`` those of the Gaussian with the exact moments. ``drawn`` (C,) is the density of a generator's
+    draws in the cells between ``edges`` (C + 1,). ``distances`` are total variations to the exact law over those cells,
+    by ``gaussian``, ``best``, ``drawn``, and ``chance`` for as many perfect draws. ``index`` is its place in the job.
+    """
+
+    index: int
+    x_t: float
+    log_snr: tuple[float, float]
+    x: np.ndarray
+    exact: np.ndarray
+    gaussian: tuple[float, float]
+    best: tuple[float, float]
+    own_mean: bool
+    edges: np.ndarray
+    distances: Mapping[str, float]
+    drawn: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataPreview(Event):
     """A data set as the person chose it: some items as in :class:`Preview`, and a line about it."""
 

@@ -143,9 +143,16 @@ class BigSteps(Knobbed, DiscreteSchedule):
     first: float = knob(1e-3, help="Time at which the data stand.", low=0.0, high=0.1, advanced=True)
 
     def betas(self) -> np.ndarray:
-        u = self.first + (1.0 - self.first) * np.arange(self.num_steps + 1) / self.num_steps
-        log_alpha_bar = -0.5 * u**2 * (self.beta_max - self.beta_min) - u * self.beta_min
-        return -np.expm1(np.diff(log_alpha_bar))
+        return -np.expm1(np.diff(self._log_alpha_bar(np.arange(self.num_steps + 1) / self.num_steps)))
+
+    def flow(self, t: float) -> Level:
+        """The level of the SDE at t in [0, 1]: :meth:`level` at its own steps, and the true one between them."""
+        excess = float(self._log_alpha_bar(np.array([0.0, t])) @ (-1.0, 1.0))
+        return CLEAN if t == 0.0 else Level(math.exp(0.5 * excess), math.sqrt(-math.expm1(excess)))
+
+    def _log_alpha_bar(self, t: np.ndarray) -> np.ndarray:
+        u = self.first + (1.0 - self.first) * t
+        return -0.5 * u**2 * (self.beta_max - self.beta_min) - u * self.beta_min
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ MESSAGES: list[events.Event] = [
     events.Saved(path="x"),
     events.Paused(paused=True),
     events.Warned(summary="careful"),
+    events.StepLaw(
+        index=0, x_t=0.0, log_snr=(-2.0, 1.0), x=np.arange(3.0), exact=np.ones(3), gaussian=(0.0, 1.0),
+        best=(0.0, 1.0), own_mean=True, edges=np.arange(3.0), distances={"gaussian": 0.1, "best": 0.1},
+    ),
     events.RatioCurve(
         step=1, log_snr=np.arange(3.0), learned=np.ones(3), optimum=np.ones(3), error=np.ones(3), cap=np.ones(3)
     ),

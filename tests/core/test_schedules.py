@@ -7,7 +7,7 @@ import pytest
 
 from studio.core.levels import CLEAN, log_snr
 from studio.core.registry import methods
-from studio.core.schedules import Cosine, DiscreteSchedule, Linear, Tabulated
+from studio.core.schedules import BigSteps, Cosine, DiscreteSchedule, Linear, Tabulated
 
 # BDDM's released 12-step speech schedule (egs/lj, noise_schedules) ends at alpha = 0.450376.
 BDDM_12 = (0.000124, 0.000911, 0.007485, 0.093312, 0.143495, 0.152081)
@@ -121,3 +121,12 @@ def test_tables_cannot_be_changed_by_accident() -> None:
     Linear().alpha_bar[:] = 0.5
     assert Linear().alpha_bar[499] == pytest.approx(0.0785872, rel=1e-5)
     assert Linear(beta_end=0.01).alpha_bar[-1] > 100 * Linear().alpha_bar[-1]
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 4, 8])
+def test_big_steps_lie_on_one_flow(num_steps: int) -> None:
+    """Whatever T is, its levels are those of the SDE at its times, and data are clean."""
+    schedule = BigSteps(num_steps=num_steps)
+    for step in range(num_steps + 1):
+        found, flow = schedule.level(step / num_steps), BigSteps(num_steps=3).flow(step / num_steps)
+        assert (found.alpha, found.sigma) == pytest.approx((flow.alpha, flow.sigma), rel=1e-12)

@@ -16,7 +16,8 @@ from PySide6.QtCore import QByteArray, QStandardPaths, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QImageWriter, QKeyEvent, QKeySequence, QPixmap, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from studio.app.controls import Banner
+from studio.app.controls import Banner, ElidedLabel, Segmented
+from studio.app.panels.step_distribution import StepDistribution
 from studio.app.panels.trajectory_controls import CalmScrollArea, Kept, TrajectoryControls
 from studio.app.panels.trajectory_formula import update_rule
 from studio.app.panels.trajectory_reel import Reel
@@ -30,6 +31,10 @@ from studio.session.jobs import SampleJob
 
 DEBOUNCE_MILLISECONDS = 80
 FRAMES_PER_SECOND = 12
+_ABOUT = {
+    "run": "all steps from noise to data",
+    "step": "where one step may lead, in truth and as models have it",
+}
 
 
 class TrajectoryPanel(QWidget):
@@ -44,6 +49,7 @@ class TrajectoryPanel(QWidget):
         super().__init__(parent)
         self.controls = TrajectoryControls()
         self.images, self.points = ImagesView(), PointsView()
+        self.steps = StepDistribution()
         self.banner = Banner()
         self._path = ""
         self._header: Header | None = None
@@ -75,6 +81,7 @@ class TrajectoryPanel(QWidget):
         self._view = self.images if header.kind == "image" else self.points
         self._stack.setCurrentWidget(self._view)
         self.points.set_flat(tuple(header.facts["shape"]) == (1,))
+        self._offer_steps(path, header)
         if self._reel is not None:
             self._job_id += 1  # what the model before still sends is older than anything of this one
         self._reel, self._share, self._position, self._image = None, None, 0, 0
@@ -137,13 +144,37 @@ class TrajectoryPanel(QWidget):
     def state(self) -> dict[str, Any]:
         """The controls as plain values, for the settings file."""
         shown = {"field": self.points.field_check.isChecked(), "links": self.points.links_check.isChecked()}
-        return self.controls.state() | shown
+        return self.controls.state() | shown | {f"step.{name}": value for name, value in self.steps.state().items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state` gave; what is missing or impossible is left as it is."""
         self.controls.restore(state)
+        self.steps.restore({name.removeprefix("step."): value for name, value in state.items() if "step." in name})
         for name, check in (("field", self.points.field_check), ("links", self.points.links_check)):
             check.setChecked(str(state.get(name, check.isChecked())).lower() == "true")
+
+    # Pages
+
+    def page(self) -> str:
+        """What is in front: the "run", or one "step" of it."""
+        return str(self.switch.value())
+
+    def _offer_steps(self, path: str, header: Header) -> None:
+        """Offer the laws of one step where they are known; else show the run."""
+        offered = not self.steps.problem(header)
+        self._top.setVisible(offered)
+        if offered:
+            self.steps.set_model(path, header)
+        else:
+            self.switch.setValue("run")
+
+    def _turn_page(self) -> None:
+        run = self.page() == "run"
+        if not run:
+            self._stop_playing()
+        self._centre.setCurrentIndex(0 if run else 1)
+        self._sides.setCurrentIndex(0 if run else 1)
+        self._about.setText(_ABOUT[self.page()])
 
     # Asking for runs
 
@@ -297,16 +328,42 @@ class TrajectoryPanel(QWidget):
         above = QVBoxLayout()
         above.setContentsMargins(16, 0, 16, 0)
         above.addWidget(self.banner)
+        page = QWidget()
+        inset = QVBoxLayout(page)
+        inset.setContentsMargins(16, 0, 16, 16)
+        inset.addWidget(self.steps)
+        self._centre, self._sides = QStackedWidget(), QStackedWidget()
+        for stack, pages in (
+            (self._centre, (CalmScrollArea(body), page)),
+            (self._sides, (self.controls, self.steps.side)),
+        ):
+            for widget in pages:
+                stack.addWidget(widget)
+        self._sides.setFixedWidth(self.controls.width())
+        self._make_switch()
         column = QVBoxLayout()
         column.setContentsMargins(0, 16, 0, 0)
         column.setSpacing(12)
+        column.addWidget(self._top)
         column.addLayout(above)
-        column.addWidget(CalmScrollArea(body), 1)
+        column.addWidget(self._centre, 1)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addLayout(column, 1)
-        row.addWidget(self.controls)
+        row.addWidget(self._sides)
+
+    def _make_switch(self) -> None:
+        self.switch = Segmented([("run", "Run"), ("step", "One step")])
+        self._about = ElidedLabel(_ABOUT["run"])
+        self._top = QWidget()
+        line = QHBoxLayout(self._top)
+        line.setContentsMargins(16, 0, 16, 0)
+        line.setSpacing(12)
+        line.addWidget(self.switch)
+        line.addWidget(self._about, 1)
+        self._top.hide()
+        self.switch.valueChanged.connect(self._turn_page)
 
     def _connect(self) -> None:
         for view in (self.images, self.points):
@@ -348,7 +405,7 @@ class TrajectoryPanel(QWidget):
             self._view.transport.scrubber.setFocus()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+        if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier or self.page() == "step":
             super().keyPressEvent(event)
             return
         last = len(self._reel) - 1 if self._reel is not None else 0

@@ -161,6 +161,7 @@ class LivePlot(QWidget):
         self._bounds_x: Range | None = None
         self._bounds_y: Range | None = None
         self._home_x, self._home_y = self._least_x, self._least_y
+        self._frame: tuple[Range, Range] | None = None
         self._zoom: tuple[Range, Range] | None = None
         self._applied: tuple[Range, Range] | None = None
         self._marker: float | None = None
@@ -251,6 +252,12 @@ class LivePlot(QWidget):
         self._extent = _to_axis((lo, hi), self.log_x)
         self._home_x = self._extent
         self._refresh()
+
+    def set_frame(self, x: Range, y: Range) -> None:
+        """Show exactly these ranges, whatever the data are: what is higher leaves the view. For linear axes."""
+        if self._frame != (x, y):
+            self._frame, self._zoom = (x, y), None
+            self._refresh()
 
     def set_series_visible(self, key: str, visible: bool) -> None:
         """Show or hide one curve; the legend does the same on a click."""
@@ -387,7 +394,7 @@ class LivePlot(QWidget):
 
     def home(self) -> tuple[Range, Range]:
         """The ranges of an unzoomed plot, without margins, in the units of the axes."""
-        return self._home_x or (0.0, 1.0), self._home_y or (0.0, 1.0)
+        return self._frame or (self._home_x or (0.0, 1.0), self._home_y or (0.0, 1.0))
 
     def _gather_bounds(self) -> None:
         """The bounds of all that is there now."""
