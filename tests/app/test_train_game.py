@@ -146,7 +146,7 @@ def test_what_comes_before_the_game_is_a_loss_like_any_other(panel: TrainPanel, 
     assert panel.views._tiles[1].number() == "3.0000"
     panel.receive(told(20))
     assert "losses" in seen(panel)
-    assert column(panel, "losses", "energy score") == [pytest.approx(3.0)]
+    assert column(panel, "losses", "warm start") == [pytest.approx(3.0)]
     assert column(panel, "losses", "G") == [pytest.approx(0.8)]
     assert "G held out" not in labels(panel, "losses"), "it was measured before there was a game"
 

@@ -47,6 +47,8 @@ def panel(qtbot: QtBot) -> TrajectoryPanel:
 def header(shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> Header:
     tables: dict[str, Any] = {part: {} for part in ("data", "network", "optimizer", "run")}
     tables["recipe"] = {"name": "denoising"}
+    if shape == (1,):
+        tables["data"] = {"name": "mixture_1d"}
     return Header(
         title="Test",
         family="DDPM",

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 
 from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
 from studio.app.panels.train_balance import BalanceView
-from studio.app.panels.train_curves import GAME, GAME_GROUPS, GroupPlot
+from studio.app.panels.train_curves import GAME, GAME_GROUPS, WARM, GroupPlot
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
@@ -538,7 +538,7 @@ class RunViews(QWidget):
         alone = [event for event in events if GAME not in event.scalars and "loss" in event.scalars]
         if alone:
             self.game["losses"].take_progress(
-                [replace(event, scalars={"energy_score": event.scalars["loss"]}) for event in alone]
+                [replace(event, scalars={WARM: event.scalars["loss"]}) for event in alone]
             )
         playing = [event for event in events if GAME in event.scalars]
         if playing:

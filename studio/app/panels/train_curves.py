@@ -38,6 +38,8 @@ class Group(NamedTuple):
 
 GAME = "d_loss"
 """The scalar that tells of two players."""
+WARM = "warm_start"
+"""What the loss is called here while there are none yet."""
 GAME_GROUPS = {
     "losses": Group(
         "Losses, dashed: chance",
@@ -46,7 +48,8 @@ GAME_GROUPS = {
         (
             Curve("loss", "G", "series_gan", held_out="loss"),
             Curve(GAME, "D", "series_smoothed"),
-            Curve("energy_score", "energy score", "series_raw"),
+            Curve("energy_score", "energy score", "text_faint"),
+            Curve(WARM, "warm start", "series_raw"),
         ),
         "What generator G and discriminator D lose, smoothed. Dashed: what each loses while D can only guess.\n"
         "Neither shall fall to 0: each learns only as long as the other one holds.",

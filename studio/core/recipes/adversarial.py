@@ -110,7 +110,7 @@ class Adversarial(Recipe):
 
     @property
     def warm_steps(self) -> int:
-        return self.regression
+        return self.warm_start
 
     @property
     def chance(self) -> Mapping[str, float]:
