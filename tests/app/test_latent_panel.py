@@ -418,6 +418,22 @@ class TestWalk:
         np.testing.assert_array_equal(from_text((tmp_path / "z.json").read_text()).held.z, panel.hand.z)
         assert str(tmp_path) in panel.banner.text()
 
+    def test_points_are_exported_over_the_data(
+        self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        panel = bench.open("roll")
+        panel.set_data_points(np.array([[-2.0, 2.0]], np.float32))
+        panel.controls.frames.setValue(8)
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+        click(panel.controls.export_button)
+        bench.settle()
+        with Image.open(tmp_path / "result.png") as picture:
+            pixels = np.asarray(picture).astype(int)
+        side = len(pixels)
+        x, y = np.clip((1 + panel._sample * (1, -1) / 3) * side / 2, 0, side - 1).astype(int)
+        assert pixels[y, x, 2] > 200, "the sample, in blue"
+        assert 60 < pixels[side // 6, side // 6].mean() < 140, "the data, in grey"
+
 
 class TestKeeping:
     def test_a_kept_z_comes_back_with_its_sample(self, bench: Bench) -> None:

@@ -545,7 +545,7 @@ class LatentPanel(QWidget):
         kept = self._in_hand()
         rows = range(self.hand.shape[0])
         draws = [self._draws[row] for row in rows] if all(row in self._draws for row in rows) else []
-        shown = Shown(kept, self._landed, self._sample, draws, np.stack(self._walk))
+        shown = Shown(kept, self._landed, self._sample, draws, np.stack(self._walk), self._points)
         self.errand_requested.emit(lambda: write_shown(folder, shown), self.banner.show_info)
 
     # Making
