@@ -6,6 +6,7 @@ None"); ones that keep too many leak. From 3.12 on None is immortal and its coun
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import sys
@@ -18,12 +19,14 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.app import theme
+from studio.app.panels.latent import LatentPanel
 from studio.app.panels.schedule import SchedulePanel
 from studio.app.panels.train import TrainPanel
 from studio.app.panels.trajectory import TrajectoryPanel
 from studio.core import events, resources
 from studio.core.checkpoints.header import Header, read_header
-from studio.core.config import TrainConfig
+from studio.core.config import TrainConfig, method_to_dict
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.schedules import Linear
 
 ROUNDS = 100
@@ -123,6 +126,23 @@ def schedule_feed(panel: SchedulePanel, header: Header) -> Feed:
     return feed
 
 
+def latent_feed(panel: LatentPanel, header: Header) -> Feed:
+    """A marker that is dragged: results all the time, now and then a whole pad with its draws."""
+    recipe = Adversarial()
+    panel.set_model("gan.safetensors", dataclasses.replace(header, recipe=method_to_dict("recipe", recipe)), Linear())
+    images = np.zeros((25, 1, 28, 28), np.uint8)
+
+    def feed(number: int) -> None:
+        panel.pad.moved.emit(number % 20 / 10 - 1, 0.5)
+        items = images if number % 10 == 0 else None
+        panel.receive(events.LatentPad(items=items, result=images[0], path=None, num_steps=4, seconds=0.1))
+        if items is not None:
+            for row in range(recipe.num_steps):
+                panel.receive(events.LatentDraws(row=row, items=images[:11], spread=0.1))
+
+    return feed
+
+
 def soak(panel: QWidget, feed: Feed, first: int, rounds: int) -> None:
     """Feed and repaint; everything in the panel is drawn each time."""
     for number in range(first, first + rounds):
@@ -131,7 +151,7 @@ def soak(panel: QWidget, feed: Feed, first: int, rounds: int) -> None:
         QApplication.processEvents()
 
 
-@pytest.mark.parametrize("name", ["train", "trajectory", "schedule"])
+@pytest.mark.parametrize("name", ["train", "trajectory", "schedule", "latent"])
 def test_none_and_memory_do_not_drift(qtbot: QtBot, header: Header, name: str) -> None:
     panel: QWidget
     if name == "train":
@@ -140,6 +160,9 @@ def test_none_and_memory_do_not_drift(qtbot: QtBot, header: Header, name: str) -
     elif name == "trajectory":
         panel = TrajectoryPanel()
         feed = trajectory_feed(panel, header)
+    elif name == "latent":
+        panel = LatentPanel()
+        feed = latent_feed(panel, header)
     else:
         panel = SchedulePanel()
         feed = schedule_feed(panel, header)

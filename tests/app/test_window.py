@@ -33,6 +33,7 @@ from studio.app import theme
 from studio.app.controls import Choice, LabeledSlider
 from studio.app.forms import KnobForm
 from studio.app.main import application
+from studio.app.panels.latent import LatentPanel
 from studio.app.panels.schedule import SchedulePanel
 from studio.app.panels.train import TrainPanel
 from studio.app.panels.trajectory import TrajectoryPanel
@@ -1230,6 +1231,14 @@ def every_message(job_id: int = 0) -> list[events.Event]:
             typical=np.array([0.1, 0.3, 0.5]),
             job_id=job_id,
         ),
+        events.LatentPad(
+            items=np.repeat(images[:1], 25, 0), result=images[0], path=None, num_steps=4, seconds=0.1, job_id=job_id
+        ),
+        events.LatentPad(items=None, result=points[0], path=points[:5], num_steps=4, seconds=0.1, job_id=job_id),
+        events.LatentDraws(row=0, items=images, spread=0.5, job_id=job_id),
+        events.LatentDraws(row=99, items=points, spread=math.nan, job_id=job_id),
+        events.LatentWalk(first=0, total=4, items=images, job_id=job_id),
+        events.LatentWalk(first=99, total=4, items=points, job_id=job_id),
         events.EvaluationProgress(done=0, total=4, fraction=0.1, eta_seconds=9.0, text="a cell", job_id=job_id),
         events.CellScored(row=CELL, floor={"fd": 1.0}, job_id=job_id),
         events.Field(index=1, points=points, arrows=points, job_id=job_id),
@@ -1309,7 +1318,7 @@ class TestMessages:
         assert [event for event in every_message() if type(event) is kind]
 
     @pytest.mark.parametrize("model", ["none", "digits", "roll"])
-    @pytest.mark.parametrize("panel", [TrainPanel, SchedulePanel, TrajectoryPanel])
+    @pytest.mark.parametrize("panel", [TrainPanel, SchedulePanel, TrajectoryPanel, LatentPanel])
     def test_every_panel_takes_every_message(self, qtbot: QtBot, models: Path, panel: type, model: str) -> None:
         application()
         made = panel()
