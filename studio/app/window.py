@@ -550,6 +550,7 @@ class MainWindow(QMainWindow):
         panel.errand_requested.connect(lambda work, then: self._errand(work, then, panel.show_problem))
         panel.model_requested.connect(self._open_listed)
         panel.train_requested.connect(functools.partial(self.show_workspace, "Train"))
+        panel.starts_requested.connect(functools.partial(self.show_workspace, "Trajectory"))
         panel.told.connect(self.status.setText)
         kept = self._settings.value("latent")
         panel.restore(kept if isinstance(kept, dict) else {})

@@ -606,6 +606,12 @@ class TestModels:
         panel.train_requested.connect(lambda: train.append(True))
         click(panel.empty.train_button)
         assert train == [True]
+        assert panel.empty.starts_button.isHidden(), "Trajectory walks between starts of images alone"
+        path, header = bench.models["digits"]
+        plain = dataclasses.replace(header, recipe=method_to_dict("recipe", Denoising()))
+        panel.set_model(str(path), plain, Denoising().schedule)
+        with bench.qtbot.waitSignal(panel.starts_requested):
+            click(panel.empty.starts_button)
         for key in (Qt.Key.Key_Space, Qt.Key.Key_F5, Qt.Key.Key_N, Qt.Key.Key_K):
             press(panel, key)
         assert bench.jobs == []

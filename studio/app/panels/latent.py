@@ -65,6 +65,8 @@ class LatentPanel(QWidget):
     """Work for a thread of its own, and what takes its result."""
     model_requested = Signal(str)
     train_requested = Signal()
+    starts_requested = Signal()
+    """The person wants to walk between starting noises, which is done elsewhere."""
     told = Signal(str)
     """A line for the status bar."""
 
@@ -611,6 +613,7 @@ class LatentPanel(QWidget):
         shelf.paste_requested.connect(self._paste)
         self.empty.model_requested.connect(self.model_requested)
         self.empty.train_requested.connect(self.train_requested)
+        self.empty.starts_requested.connect(self.starts_requested)
 
     def _offer(self) -> None:
         """Say on the empty page which models would do."""
@@ -622,7 +625,8 @@ class LatentPanel(QWidget):
                 continue  # a method that this studio does not have
             if num_steps:
                 found.append((path, header.title))
-        self.empty.offer(found, self._header.title if self._header is not None else "")
+        title, kind = (self._header.title, self._header.kind) if self._header is not None else ("", "")
+        self.empty.offer(found, title, has_starts=kind == "image")
 
     # Qt
 

@@ -196,6 +196,7 @@ class NoLatent(QWidget):
 
     model_requested = Signal(str)
     train_requested = Signal()
+    starts_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,6 +210,14 @@ class NoLatent(QWidget):
         self._below = QVBoxLayout()
         self._below.setSpacing(8)
         self._below.addWidget(self.train_button, 0, Qt.AlignmentFlag.AlignHCenter)
+        self.starts_button = QPushButton("Walk between its starting noises")
+        self.starts_button.setProperty("flat", True)
+        self.starts_button.setToolTip(
+            "Show the Trajectory workspace: keep the starting noises of two images there as A and B, and walk from one "
+            "to the other (slerp)"
+        )
+        self.starts_button.clicked.connect(self.starts_requested)
+        self._below.addWidget(self.starts_button, 0, Qt.AlignmentFlag.AlignHCenter)
         middle = QWidget()
         middle.setFixedWidth(_TEXT_WIDTH)
         column = QVBoxLayout(middle)
@@ -230,10 +239,14 @@ class NoLatent(QWidget):
 
     def has_focus(self) -> bool:
         """Whether the keys go to one of its buttons."""
-        return any(button.hasFocus() for button in (*self.buttons, self.train_button))
+        return any(button.hasFocus() for button in (*self.buttons, self.train_button, self.starts_button))
 
-    def offer(self, models: Sequence[tuple[str, str]], title: str) -> None:
-        """Name the model at hand, if one is, and put forward models by (path, title) that have a latent."""
+    def offer(self, models: Sequence[tuple[str, str]], title: str, *, has_starts: bool = False) -> None:
+        """Name the model at hand, if one is, and put forward models by (path, title) that have a latent.
+
+        ``has_starts``: it has starting noises that one can walk between.
+        """
+        self.starts_button.setVisible(has_starts)
         self._title.setText(f"{title} has no latent to hold" if title else "No model is open")
         for button in self.buttons:
             self._below.removeWidget(button)
