@@ -530,6 +530,22 @@ def test_particles_field_trails_and_one_dimension_paint(qtbot, scheme):
         view.set_particles(np.zeros((4, 3)))
 
 
+@pytest.mark.parametrize("point", [[0.7], [0.7, 0.4]])
+def test_the_particle_at_hand_is_marked(qtbot, scheme, point):
+    view = shown(qtbot, Particles(), 400, 300)
+    view.set_range(2)
+    view.set_particles(np.full((1, len(point)), -1.5))
+    before = view.grab().toImage()
+    view.set_marked(point)
+    image, area = view.grab().toImage(), view._area()
+    x, y = view._to_pixels(np.array([[0.7, 0.4]]), area)[0]
+    at = (x, y - 7.0) if len(point) == 2 else (x, area.top() + 30.0)
+    changed = [color_at(image, at[0] + dx, at[1]) != color_at(before, at[0] + dx, at[1]) for dx in (-1, 0, 1)]
+    assert any(changed)
+    view.set_marked(None)
+    assert view.grab().toImage() == before
+
+
 # All of them
 
 

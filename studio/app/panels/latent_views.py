@@ -72,6 +72,7 @@ class ResultView(Panel):
     def show_points(self, landed: NDArray | None, path: NDArray) -> None:
         """Where the pad's latents land, (25, D) or None while they are not known, and a particle's ``path`` (N, D)."""
         self.particles.set_particles(path[-1:] if landed is None else np.concatenate([landed, path[-1:]]))
+        self.particles.set_marked(path[-1])
         if path.shape[1] != 2:
             return
         lines = [path]
@@ -79,7 +80,6 @@ class ResultView(Panel):
             net = landed.reshape(SIDE, SIDE, 2)
             lines += [*net, *net.swapaxes(0, 1)]
         self.particles.set_trails(lines)
-        self.particles.set_marked(path[-1])
 
 
 class StripView(Panel):
@@ -128,7 +128,7 @@ class StripView(Panel):
             self.sheets[row].set_images(items)
         else:
             self.clouds[row].set_particles(items)
-        self.spreads[row].setText(f"spread {spread:.2f}")
+        self.spreads[row].setText(f"spread {spread:.3f}")
 
     def set_taken(self, row: int | None, draw: int = 0) -> None:
         """Outline a draw that was taken; None: none."""
@@ -154,7 +154,7 @@ class StripView(Panel):
             sheet.clicked.connect(functools.partial(self.taken.emit, row))
             self.sheets.append(sheet)
             label = make_label(f"step {count - row}", "muted")
-            self.spreads[row].setMinimumWidth(84)
+            self.spreads[row].setMinimumWidth(92)
             grid.addWidget(label, row, 0)
             grid.addWidget(sheet, row, 1)
             grid.addWidget(self.spreads[row], row, 2)

@@ -79,7 +79,7 @@ class Particles(QWidget):
         self.update()
 
     def set_marked(self, point: ArrayLike | None) -> None:
-        """Ring one place (2,), such as that of the particle at hand; None removes it. One dimension shows none."""
+        """Ring one place (2,), such as that of the particle at hand, or draw a line at it (1,); None removes it."""
         self._marked = None if point is None else _points(np.asarray(point, float)[None])
         self.update()
 
@@ -153,6 +153,8 @@ class Particles(QWidget):
         if self._flat:
             for values, role, dashed in densities:
                 self._paint_density(painter, area, values, role, dashed)
+            if self._marked is not None:
+                self._paint_line(painter, area, float(self._marked[0, 0]))
         else:
             self._paint_plane(painter, area)
 
@@ -175,6 +177,16 @@ class Particles(QWidget):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(QPen(role_color("accent"), 2))
             painter.drawEllipse(QPointF(x, y), 7.0, 7.0)
+
+    def _paint_line(self, painter: QPainter, area: QRectF, value: float) -> None:
+        """Where one value of one dimension is, with a head at the axis."""
+        if not np.isfinite(value):
+            return
+        x = float(self._to_pixels(np.array([[value, 0.0]]), area)[0, 0])
+        painter.setPen(QPen(role_color("text"), 1.5))
+        painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
+        painter.setBrush(role_color("panel"))
+        painter.drawEllipse(QPointF(x, area.bottom() - 5.0), 4.5, 4.5)
 
     def _paint_field(self, painter: QPainter, area: QRectF) -> None:
         assert self._field is not None
