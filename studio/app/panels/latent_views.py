@@ -35,7 +35,7 @@ _TEXT_WIDTH, _BUTTON_WIDTH = 460, 240
 _LONGEST = 40  # letters of a title on a button
 _MOST_OFFERS = 3
 _EXTENT, _CLOUD_EXTENT = 3.0, 2.4
-_ROW_HEIGHT, _ROW_GAP = 38, 2
+_ROW_HEIGHT, _TALL_ROW, _ROW_GAP = 38, 64, 2
 _HEAD = 56  # a panel's header and margins
 
 
@@ -165,11 +165,11 @@ class StripView(Panel):
         self._fit_rows()
 
     def _fit_rows(self) -> None:
-        """Give all rows the same height, so that their pictures are of one size."""
+        """Give all rows the same height, so that their pictures are of one size; where they must scroll, a good one."""
         count = len(self.sheets)
         for sheet in self.sheets:
-            room = self.height() - _HEAD - (count - 1) * _ROW_GAP
-            sheet.setFixedHeight(max(_ROW_HEIGHT, room // count))
+            height = (self.height() - _HEAD - (count - 1) * _ROW_GAP) // count
+            sheet.setFixedHeight(height if height >= _ROW_HEIGHT else _TALL_ROW)
 
     def _lay_clouds(self, count: int) -> None:
         assert self._body is not None
