@@ -61,6 +61,9 @@ MESSAGES: list[events.Event] = [
     events.Saved(path="x"),
     events.Paused(paused=True),
     events.Warned(summary="careful"),
+    events.LatentPad(items=None, result=IMAGES[0], path=None, num_steps=4, seconds=0.1),
+    events.LatentDraws(row=0, items=IMAGES, spread=0.1),
+    events.LatentWalk(first=0, total=2, items=IMAGES),
     events.StepLaw(
         index=0, x_t=0.0, log_snr=(-2.0, 1.0), x=np.arange(3.0), exact=np.ones(3), gaussian=(0.0, 1.0),
         best=(0.0, 1.0), own_mean=True, edges=np.arange(3.0), distances={"gaussian": 0.1, "best": 0.1},

@@ -124,6 +124,9 @@ def every_message() -> list[events.Event]:
         events.Neighbours(samples=DIGITS, nearest=DIGITS, distances=np.zeros(20), typical=np.ones(3)),
         events.EvaluationProgress(done=0, total=1, fraction=0.0, eta_seconds=1.0, text=""),
         events.CellScored(row={"fd": 2.0}, floor={"fd": 1.8}),
+        events.LatentPad(items=None, result=DIGITS[0], path=None, num_steps=4, seconds=0.1),
+        events.LatentDraws(row=0, items=DIGITS, spread=0.1),
+        events.LatentWalk(first=0, total=2, items=DIGITS),
         events.StepLaw(
             index=0,
             x_t=0.0,
