@@ -137,18 +137,34 @@ def test_chance_follows_from_what_is_played_for(loss: Any, chance: tuple[float, 
     assert (found["loss"], found["d_loss"]) == pytest.approx(chance, rel=1e-6)
 
 
-def test_what_comes_before_the_game_is_a_loss_like_any_other(panel: TrainPanel, qtbot: QtBot) -> None:
-    begin(panel, CONFIG, qtbot)
-    alone = dict.fromkeys((*HEALTHY, "d_loss"), None) | {"loss": 3.0, "grad_norm": 1.0, "learning_rate": 1e-3}
-    panel.receive(told(10, **alone))
-    panel.receive(events.HeldOut(step=10, loss=0.7))
-    assert "losses" not in seen(panel)
-    assert panel.views._tiles[1].number() == "3.0000"
-    panel.receive(told(20))
+ALONE = dict.fromkeys(HEALTHY, None) | {"loss": 3.0, "grad_norm": 1.0, "learning_rate": 1e-3}
+WITH_D = HEALTHY | {"loss": 3.0, "diversity": None, "z_spread": None}
+
+
+@pytest.mark.parametrize("warm", [ALONE, WITH_D], ids=["alone", "while D plays"])
+@pytest.mark.parametrize("opened", [False, True], ids=["live", "opened"])
+def test_the_loss_of_a_warm_start_is_none_of_the_game(
+    panel: TrainPanel, qtbot: QtBot, warm: dict[str, Any], opened: bool
+) -> None:
+    messages: list[events.Event] = [told(10, **warm), events.HeldOut(step=10, loss=0.7), told(20), told(30)]
+    if opened:
+        panel.show_run(CONFIG, messages)
+    else:
+        begin(panel, CONFIG, qtbot)
+        for message in messages[:2]:
+            panel.receive(message)
+        assert ("losses" in seen(panel)) == (warm is WITH_D)
+        assert panel.views._tiles[1].number() == "3.0000"
+        assert panel.views._tiles[1].caption() == "loss, smoothed"
+        for message in messages[2:]:
+            panel.receive(message)
     assert "losses" in seen(panel)
     assert column(panel, "losses", "warm start") == [pytest.approx(3.0)]
-    assert column(panel, "losses", "G") == [pytest.approx(0.8)]
+    assert column(panel, "losses", "G") == pytest.approx([0.8, 0.8])
+    assert len(column(panel, "losses", "D")) == (3 if warm is WITH_D else 2)
     assert "G held out" not in labels(panel, "losses"), "it was measured before there was a game"
+    assert panel.views.levels.training.means().shape == (2, 4), "on a scale of colours of its own"
+    assert panel.views._tiles[1].number() == "0.8000"
 
 
 def test_a_run_that_is_opened_shows_what_it_showed_live(panel: TrainPanel, qtbot: QtBot) -> None:

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 
 from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
 from studio.app.panels.train_balance import BalanceView
-from studio.app.panels.train_curves import GAME, GAME_GROUPS, WARM, GroupPlot
+from studio.app.panels.train_curves import GAME, GAME_GROUPS, PLAYED, WARM, GroupPlot
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
@@ -229,11 +229,11 @@ class LevelViews(QWidget):
         self.choice.valueChanged.connect(self._choose)
         self.clear()
 
-    def clear(self) -> None:
-        """Forget both."""
+    def clear(self, step: int = 0) -> None:
+        """Forget both; the next are of steps from ``step`` on."""
         self.training.clear()
         self.held_out.clear()
-        self._from = dict.fromkeys(self._from, 0.0)
+        self._from = dict.fromkeys(self._from, float(step))
         self._bins = None
         self.choice.setValue("training")
         self.choice.hide()
@@ -349,7 +349,8 @@ class RunViews(QWidget):
         self._seconds = 0.0
         self._kind, self._scored = "image", False
         self._chance: Mapping[str, float] = {}
-        self._game_from: int | None = None
+        self._game_from: int | None = None  # the first step with two players
+        self._played_from: int | None = None  # and the first in which the generator plays, too
         self._smoother = Smoother(2.0)
         self._unit = "images"
         self._make_views()
@@ -423,7 +424,8 @@ class RunViews(QWidget):
         if told:
             self.speed.append("value", *zip(*told, strict=True))
         for event in events:
-            if self.levels.add_training(event):
+            # D's loss and that of a warm start do not go on one scale of colours.
+            if (self._played_from is None or PLAYED in event.scalars) and self.levels.add_training(event):
                 self.levels_stage.show_view(True)
         self._show_numbers(last)
 
@@ -523,34 +525,32 @@ class RunViews(QWidget):
         """Draw the loss on held-out data beside that of training; before a game begins it says nothing."""
         if not self._chance:
             self.loss.append("held_out", event.step, event.loss)
-        elif self._game_from is not None and event.step >= self._game_from:
+        elif self._played_from is not None and event.step >= self._played_from:
             for group in self.game.values():
                 group.take_held_out(event)
 
     def _add_game(self, events: Sequence[Progress]) -> None:
         """Draw a game of two players, from the first message that tells of both; what came before belongs to one."""
-        if self._game_from is None:
-            told = next((event.step for event in events if GAME in event.scalars), None)
-            if told is None and not self._chance:
-                return
-            if told is not None:
-                self._begin_game(told)
-        alone = [event for event in events if GAME not in event.scalars and "loss" in event.scalars]
-        if alone:
-            self.game["losses"].take_progress(
-                [replace(event, scalars={WARM: event.scalars["loss"]}) for event in alone]
-            )
-        playing = [event for event in events if GAME in event.scalars]
-        if playing:
-            for group in self.game.values():
-                group.take_progress(playing)
-            self.balance.take_progress(playing)
+        told = next((event.step for event in events if GAME in event.scalars), None)
+        if told is None and not self._chance:
+            return
+        if told is not None and self._game_from is None:
+            self._game_from = told
+            self._arrange()
+        played = [event for event in events if PLAYED in event.scalars]
+        if played and self._played_from is None:
+            self._begin_play(played[0].step)
+        drawn = [event if PLAYED in event.scalars else _warm(event) for event in events]
+        for group in self.game.values():
+            group.take_progress(drawn)
+        if played:
+            self.balance.take_progress(played)
 
-    def _begin_game(self, step: int) -> None:
-        self._game_from = step
+    def _begin_play(self, step: int) -> None:
+        self._played_from = step
         self._tiles[1].set("–", "generator's loss")
+        self.levels.clear(step)
         self.levels.set_title(_LEVELS_OF_D)
-        self._arrange()
 
     def _end_game(self) -> None:
         """Forget a game."""
@@ -558,7 +558,7 @@ class RunViews(QWidget):
             group.begin(self._total, self._horizon(), self._chance)
         self.balance.begin()
         if self._game_from is not None:
-            self._game_from = None
+            self._game_from = self._played_from = None
             self.levels.set_title(_LEVELS)
             self._arrange()
 
@@ -606,7 +606,7 @@ class RunViews(QWidget):
     def _show_numbers(self, last: Progress) -> None:
         step, loss, speed, left = self._tiles
         step.set(f"{last.step:,}", f"of {last.total:,} steps")
-        value = self._smoother.value if self._game_from is None else self.game["losses"].value("loss")
+        value = self._smoother.value if self._played_from is None else self.game["losses"].value("loss")
         loss.set(f"{value:.4f}" if np.isfinite(value) else "–")
         if last.images_per_second > 0.0:
             speed.set(f"{last.images_per_second:,.0f} /s", self._unit)
@@ -722,6 +722,12 @@ def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:
     if len(small) % 2:
         places[small[-1]] = (len(small) // 2, 0, 1, 6)
     return places | {"samples": (0, 6, 2, 6)}
+
+
+def _warm(event: Progress) -> Progress:
+    """A message of before the game with its loss under another name, since it is none of a player's."""
+    scalars = {WARM if name == "loss" else name: value for name, value in event.scalars.items()}
+    return replace(event, scalars=scalars)
 
 
 def _edges_around(levels: NDArray) -> NDArray[np.float64]:

@@ -38,8 +38,10 @@ class Group(NamedTuple):
 
 GAME = "d_loss"
 """The scalar that tells of two players."""
+PLAYED = "diversity"
+"""The scalar that tells that the generator plays: before, in a warm start, its loss is none of the game."""
 WARM = "warm_start"
-"""What the loss is called here while there are none yet."""
+"""What that loss is called here."""
 GAME_GROUPS = {
     "losses": Group(
         "Losses, dashed: chance",
