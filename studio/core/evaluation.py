@@ -24,11 +24,10 @@ from studio.core.files import explain
 from studio.core.grids import Grid, Uniform
 from studio.core.knobs import Knobbed, build, knob, knobs_of, values_of
 from studio.core.metrics.base import Metric
-from studio.core.recipes.base import Recipe
 from studio.core.registry import methods, name_of
 from studio.core.samplers.base import Sampler, sampler_title
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
+from studio.core.sampling import SampleKnobs, SampleSpec, few_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,7 @@ class Cell:
 
     def reference(self) -> Cell | None:
         """The many-step run from the same noise, or None where there is none: of models that know few levels alone."""
-        if not self.knobs.reference_steps or _knows_few(self.entrant.model):
+        if not self.knobs.reference_steps or _few(self.entrant.model) is not None:
             return None
         entrant = replace(self.entrant, sampler=DDIM(), grid=Uniform())
         return replace(self, entrant=entrant, steps=self.knobs.reference_steps)
@@ -275,25 +274,16 @@ def _entrant(table: Any, locate: Callable[[str], Path]) -> Entrant:
 
 def _own(model: Path) -> Entrant:
     """The model as it is sampled where nobody says otherwise, without guidance; most, by DDIM over even steps."""
-    recipe = recipe_of(model)
-    if recipe is None or recipe.own_steps is None:
-        return Entrant(model=model)
-    spec = own_spec(recipe)
-    return Entrant(model=model, sampler=spec.sampler, grid=spec.grid)
+    few = _few(model)
+    return Entrant(model=model) if few is None else Entrant(model=model, sampler=few.sampler, grid=few.grid)
 
 
-def _knows_few(model: Path) -> bool:
-    recipe = recipe_of(model)
-    return recipe is not None and recipe.own_steps is not None
-
-
-def recipe_of(model: Path) -> Recipe | None:
-    """The recipe that a checkpoint was made by; None where it cannot be read, which is told when it is opened."""
+def _few(model: Path) -> SampleSpec | None:
+    """:func:`few_steps` of a checkpoint; None where it cannot be read, which is told when it is opened."""
     try:
-        found: Recipe = method_from_dict("recipe", read_header(model).recipe)
+        return few_steps(read_header(model))
     except (OSError, ValueError):
         return None
-    return found
 
 
 def _product(tables: Mapping[str, Any], locate: Callable[[str], Path]) -> list[Entrant]:

@@ -33,8 +33,8 @@ def presets() -> dict[str, TrainConfig]:
         "two-moons": _points("Two moons", TwoMoons()),
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
-        "gaussians-gan": _points_gan("25 Gaussians, four big steps", Gaussians25()),
-        "mixture-1d-gan": _points_gan("Mixture on a line, four big steps", Mixture1D()),
+        "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
+        "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
     }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from studio.core.config import method_from_dict
 from studio.core.denoisers import NO_CLASS, Clipped, Denoiser, Guided
 from studio.core.device import autocast
 from studio.core.grids import Betas, Grid, LogSNR
@@ -26,6 +27,7 @@ from studio.core.samplers.ddim import DDIM
 from studio.core.schedules import DiscreteSchedule, NoiseSchedule
 
 if TYPE_CHECKING:
+    from studio.core.checkpoints.header import Header
     from studio.core.checkpoints.native import Model
     from studio.core.recipes.base import Recipe
 
@@ -82,6 +84,18 @@ def own_spec(recipe: Recipe) -> SampleSpec:
         grid=Betas.listed(schedule.betas().tolist()),
         knobs=SampleKnobs(steps=recipe.own_steps, guidance=0.0, clip=not recipe.is_direct),
     )
+
+
+def few_steps(header: Header) -> SampleSpec | None:
+    """:func:`own_spec` of a model that knows a few levels alone, by its description; None of any other model.
+
+    None, too, where the description names a method that this studio does not have: opening the model says so.
+    """
+    try:
+        recipe: Recipe = method_from_dict("recipe", header.recipe)
+    except ValueError:
+        return None
+    return None if recipe.own_steps is None else own_spec(recipe)
 
 
 @dataclass(frozen=True, kw_only=True)

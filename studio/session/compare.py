@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from studio.core import events
-from studio.core.checkpoints.header import Header
 from studio.core.config import method_from_dict
 from studio.core.data.base import DatasetSpec
 from studio.core.device import choose
@@ -116,11 +115,6 @@ def has_own_steps(grid: Grid) -> bool:
         return grid.own_steps is not None
     except ValueError:
         return True
-
-
-def has_reference(header: Header) -> bool:
-    """Whether a model can be sampled in many steps, which its runs are compared with: not if it knows few levels."""
-    return method_from_dict("recipe", header.recipe).own_steps is None
 
 
 def num_steps(spec: SampleSpec) -> int:

@@ -31,8 +31,8 @@ from studio.app.widgets.particles import Particles
 from studio.app.widgets.score_plot import marker_icon
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.config import method_from_dict
-from studio.session.compare import CompareJob, LaneSpec, Runs, has_reference
+from studio.core.sampling import few_steps
+from studio.session.compare import CompareJob, LaneSpec, Runs
 
 DEBOUNCE_MILLISECONDS = 120
 FRAMES_PER_SECOND = 20
@@ -325,8 +325,8 @@ class LanesPage(Page):
         assert self._model is not None
         header = self._headers[self._model]
         shape = "x".join(str(size) for size in header.facts["shape"])
-        own = method_from_dict("recipe", header.recipe).own_steps
-        return shape if own is None else f"{shape} in {own}"
+        few = few_steps(header)
+        return shape if few is None else f"{shape} in {few.knobs.steps}"
 
     def _relist(self) -> None:
         """Bring list, cards and request in line with the lanes."""
@@ -355,9 +355,15 @@ class LanesPage(Page):
         steps = self.start.value()[2]
         for lane in self.lineup.lanes:
             reel = self._reels.get(lane)
-            if reel is None or not reel.complete or (steps is not None and self._deviation(lane, reel, steps) is None):
+            if reel is None or not reel.complete:
+                return True
+            if steps is not None and self._has_reference(lane) and self._deviation(lane, reel, steps) is None:
                 return True
         return False
+
+    def _has_reference(self, lane: LaneSpec) -> bool:
+        """Whether the lane's model can take many steps: not if it knows a few levels alone."""
+        return few_steps(self._headers[lane.path]) is None
 
     def _deviation(self, lane: LaneSpec, reel: LaneReel, steps: int) -> float | None:
         return reel.deviation[1] if reel.deviation is not None and reel.deviation[0] == steps else None
@@ -457,7 +463,7 @@ class LanesPage(Page):
         found = self._deviation(lane, reel, steps)
         length = self._headers[lane.path].recipe.get("num_steps")
         steps = min(steps, int(length)) if isinstance(length, int) else steps
-        if not has_reference(self._headers[lane.path]):
+        if not self._has_reference(lane):
             return "knows no run of many steps"
         if found is None:
             return "measuring…" if self.busy else ""
@@ -553,7 +559,7 @@ class LanesPage(Page):
     def _arrange(self) -> None:
         self.play_button = QPushButton("Play together")
         self.play_button.setProperty("primary", True)
-        self.play_button.setFixedWidth(118)
+        self.play_button.setMinimumWidth(118)
         self.play_button.setToolTip("Play all lanes from noise to samples, or stop (Space)")
         self.play_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.scrubber = Scrubber()

@@ -33,7 +33,7 @@ from studio.core.grids import LogSNR
 from studio.core.knobs import build, knobs_of, values_of
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
+from studio.core.sampling import SampleKnobs, SampleSpec, few_steps, levels_of
 from studio.session.compare import MOST_LANES, LaneSpec, has_own_steps, num_steps
 
 MOST_IMAGES, NUM_IMAGES = 64, 24
@@ -85,10 +85,9 @@ def default_lanes() -> list[LaneChoice]:
 
 def lanes_for(header: Header) -> list[LaneChoice]:
     """Lanes to begin with for a model: for one that knows a few levels alone, its own steps in three ways."""
-    recipe = method_from_dict("recipe", header.recipe)
-    if recipe.own_steps is None:
+    own = few_steps(header)
+    if own is None:
         return default_lanes()
-    own = own_spec(recipe)
     samplers = dict.fromkeys((own.sampler, DDIM(), Ancestral(variance="large")))
     return [LaneChoice(dataclasses.replace(own, sampler=sampler)) for sampler in samplers]
 
@@ -357,10 +356,10 @@ class LaneEditor(QWidget):
 
     def _take_model(self) -> None:
         """A model that knows a few levels alone is sampled over those; one that knows all, not over another's few."""
-        before = method_from_dict("recipe", self._headers.get(self._choice.model, self._headers[self._chosen]).recipe)
-        recipe = method_from_dict("recipe", self._header().recipe)
-        if not self._refusal() and (recipe.own_steps is not None or before.own_steps is not None):
-            own, told = own_spec(recipe), self._choice
+        before = few_steps(self._headers.get(self._choice.model, self._headers[self._chosen]))
+        few = few_steps(self._header())
+        if not self._refusal() and (few or before):
+            own, told = few or SampleSpec(), self._choice
             with QSignalBlocker(self):
                 self.sampler.set_value(own.sampler)
                 self.grid.set_value(own.grid)

@@ -255,6 +255,8 @@ class LatentPanel(QWidget):
         self._strip_timer.start()
 
     def _moved(self, u: float, v: float) -> None:
+        if not self._is_open:
+            return
         self.hand.at = (u, v)
         self._taken = self._unseen = None
         self.strip.set_taken(None)

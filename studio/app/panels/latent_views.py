@@ -204,7 +204,7 @@ class NoLatent(QWidget):
         self._hint = make_label("", "faint", wrap=True)
         self.buttons: list[QPushButton] = []
         self.train_button = QPushButton("Train one…")
-        self.train_button.setToolTip("Show the Train workspace: choose the method “DDGAN, adversarial” there")
+        self.train_button.setToolTip("Show the Train workspace: choose a preset with DDGAN in its name there")
         self.train_button.clicked.connect(self.train_requested)
         self.train_button.setMinimumWidth(_BUTTON_WIDTH)
         self._below = QVBoxLayout()

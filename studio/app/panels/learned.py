@@ -9,7 +9,7 @@ from studio.core.checkpoints.header import Header, in_full
 from studio.core.config import method_from_dict
 from studio.core.grids import Betas, Grid
 from studio.core.samplers.base import Sampler, sampler_title
-from studio.core.sampling import own_spec
+from studio.core.sampling import few_steps
 from studio.core.short_schedule import ShortSchedule
 
 _ORIGINS = {"learned": "learned", "refined": "learned", "plain": "plain", "drawn": "drawn", "imported": "imported"}
@@ -28,11 +28,10 @@ def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:
     return [(label, grid) for grid, label in found.items()]
 
 
-def own_offers(header: Header) -> list[tuple[str, Betas]]:
+def own_offers(header: Header) -> list[tuple[str, Grid]]:
     """The option of a model's own big steps, where it knows those alone; none otherwise."""
-    recipe = method_from_dict("recipe", header.recipe)
-    grid = own_spec(recipe).grid
-    return [(f"its own · {_number(recipe.own_steps)}", grid)] if recipe.own_steps and isinstance(grid, Betas) else []
+    few = few_steps(header)
+    return [] if few is None else [(f"its own · {_number(few.knobs.steps)}", few.grid)]
 
 
 def sampler_for(grid: Grid, schedules: Sequence[ShortSchedule]) -> Sampler | None:

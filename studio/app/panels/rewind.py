@@ -23,10 +23,9 @@ from studio.app.widgets.image_table import ImageTable
 from studio.app.widgets.particles import Particles
 from studio.core import events
 from studio.core.checkpoints.header import Header
-from studio.core.config import method_from_dict
 from studio.core.files import explain
 from studio.core.knobs import knobs_of
-from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
+from studio.core.sampling import SampleKnobs, SampleSpec, few_steps
 from studio.session.rewind import NO_SNAPSHOTS, RewindJob, snapshots_of
 
 _KNOBS = ("steps", "seed", "label", "guidance")
@@ -130,11 +129,8 @@ class RewindView(QWidget):
     def job(self) -> RewindJob:
         """What the controls ask for. Raises ValueError for a setting that is not possible."""
         knobs = SampleKnobs(**self.form.values(), count=_COUNTS[self._kind])  # type: ignore[arg-type]
-        spec = SampleSpec(knobs=knobs)
-        if self._header is not None:
-            own = own_spec(method_from_dict("recipe", self._header.recipe))
-            spec = replace(own, knobs=replace(knobs, clip=own.knobs.clip))
-        return RewindJob(self._path, spec)
+        own = (self._header and few_steps(self._header)) or SampleSpec()
+        return RewindJob(self._path, replace(own, knobs=replace(knobs, clip=own.knobs.clip)))
 
     def look_again(self, header: Header) -> None:
         """A training may have left its first snapshots since the model was chosen; ``header`` is of its file now."""

@@ -123,7 +123,7 @@ class SchedulePanel(QWidget):
         self._pulling = False
         self.undo_stack.clear()
         self.settings.set_schedule(schedule)
-        self.settings.offer(header.schedules)
+        self.settings.offer(header)
         self.settings.facts.show_schedule(schedule, float(header.facts["mean"]), float(header.facts["std"]))
         self.settings.show_spec(self._spec)
         self.live.set_model(path, header)
@@ -140,7 +140,7 @@ class SchedulePanel(QWidget):
             return
         self._header = header
         self.shelf.set_model(path, header.schedules)
-        self.settings.offer(header.schedules)
+        self.settings.offer(header)
         host = self._hosts["Search"]
         if self._schedule is not None and host.path == path:
             self.search.set_model(path, header, self._schedule)

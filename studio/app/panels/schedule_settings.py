@@ -10,10 +10,11 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.app.controls import Field, LabeledSlider, make_label
 from studio.app.panels.compare_page import Side, section
-from studio.app.panels.learned import offers, sampler_for
+from studio.app.panels.learned import offers, own_offers, sampler_for
 from studio.app.panels.method_picker import MethodPicker
 from studio.app.widgets import scale
 from studio.app.words import leftover
+from studio.core.checkpoints.header import Header
 from studio.core.grids import Grid, LogSNR
 from studio.core.knobs import knobs_of
 from studio.core.levels import Level, log_snr, prior_mismatch
@@ -75,11 +76,11 @@ class ScheduleSettings(Side):
             self._longest = max(schedule.length, 2)
             self.steps.setRange(1, self._longest)
 
-    def offer(self, kept: Sequence[ShortSchedule]) -> None:
-        """List the model's short schedules among the grids, quietly."""
-        self._kept = kept
+    def offer(self, header: Header) -> None:
+        """List the model's own steps and its short schedules among the grids, quietly."""
+        self._kept = header.schedules
         with QSignalBlocker(self):
-            self.grid.offer_values(offers(kept))
+            self.grid.offer_values([*own_offers(header), *offers(header.schedules)])
 
     def say(self, problem: str, grid: Grid, count: int | None) -> None:
         """Say why no levels follow from what is set ("" if they do), how many do, and dim what has no effect."""

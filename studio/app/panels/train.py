@@ -635,6 +635,7 @@ class TrainPanel(QWidget):
         super().__init__(parent)
         self._state: State = "idle"
         self._run_data: object = None
+        self._preview: tuple[object, DataPreview] | None = None  # the data that were shown last, and what was shown
         self.settings = TrainSettings()
         self.views = RunViews()
         scroll = QScrollArea()
@@ -678,9 +679,11 @@ class TrainPanel(QWidget):
             self.views.announce(event.text)
         elif isinstance(event, Paused) and self._state in ("running", "paused"):
             self.set_state("paused" if event.paused else "running")
-        elif isinstance(event, DataPreview) and self._run_data in (None, self.settings.data()):
-            # Samples of a run stay over its own data, whatever is chosen for the next.
-            self.views.show_data(event)
+        elif isinstance(event, DataPreview):
+            self._preview = self.settings.data(), event
+            if self._run_data in (None, self._preview[0]):
+                # Samples of a run stay over its own data, whatever is chosen for the next.
+                self.views.show_data(event)
         self.views.receive(event)
         self.settings.receive(event)
 
@@ -711,6 +714,8 @@ class TrainPanel(QWidget):
     def _begin(self, config: TrainConfig) -> None:
         self._run_data = config.data
         self.views.begin(config)
+        if self._preview is not None and self._preview[0] == config.data:
+            self.views.show_data(self._preview[1])
 
 
 def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:

@@ -180,6 +180,7 @@ class TrainSettings(QFrame):
         """Show another training."""
         self._quiet = True
         self._title.setText(config.title)
+        self._title.setCursorPosition(0)  # of a long one the beginning is seen
         self._data.set_value(config.data)
         self._network.offer(_networks_for(config.data.kind))
         self._recipe.set_value(config.recipe)

@@ -25,7 +25,7 @@ from studio.app.panels.trajectory_views import ImagesView, PointsView, View
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.files import explain, replacing
-from studio.core.sampling import SampleSpec, levels_of
+from studio.core.sampling import SampleSpec, few_steps, levels_of
 from studio.core.schedules import NoiseSchedule
 from studio.session.jobs import SampleJob
 
@@ -80,7 +80,7 @@ class TrajectoryPanel(QWidget):
         self.controls.set_model(header, schedule)
         self._view = self.images if header.kind == "image" else self.points
         self._stack.setCurrentWidget(self._view)
-        self.points.set_flat(tuple(header.facts["shape"]) == (1,))
+        self.points.set_flat(tuple(header.facts["shape"]) == (1,), has_field=few_steps(header) is None)
         self._offer_steps(path, header)
         if self._reel is not None:
             self._job_id += 1  # what the model before still sends is older than anything of this one

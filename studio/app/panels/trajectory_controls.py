@@ -35,12 +35,11 @@ from studio.app.panels.method_picker import MethodPicker, parsed
 from studio.app.panels.trajectory_formula import FormulaBox
 from studio.app.words import CLEAN_START, leftover
 from studio.core.checkpoints.header import Header
-from studio.core.config import method_from_dict
-from studio.core.grids import Betas, LogSNR
+from studio.core.grids import Grid, LogSNR
 from studio.core.knobs import Knob, knobs_of
 from studio.core.levels import Level
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
+from studio.core.sampling import SampleKnobs, SampleSpec, few_steps, levels_of
 from studio.core.schedules import NoiseSchedule
 from studio.core.short_schedule import ShortSchedule
 from studio.session.compare import has_own_steps
@@ -168,7 +167,7 @@ class TrajectoryControls(QFrame):
         self._seed_problem = ""
         self._bad: dict[str, str] = {}
         self._schedules: Sequence[ShortSchedule] = ()
-        self._own: list[tuple[str, Betas]] = []  # the chosen model's few levels, where it knows those alone
+        self._own: list[tuple[str, Grid]] = []  # the chosen model's few levels, where it knows those alone
         self._before: SampleSpec | None = None  # what was set until such a model was chosen
         self._label = "each"
         self.formula = FormulaBox()
@@ -220,7 +219,7 @@ class TrajectoryControls(QFrame):
 
         A model that knows a few levels alone is sampled over those; after it, the values before come back.
         """
-        own = own_spec(recipe) if (recipe := method_from_dict("recipe", header.recipe)).own_steps is not None else None
+        own = few_steps(header)
         if own is not None and not self._own:
             now = self.spec()
             self._before = SampleSpec() if now.grid == own.grid else now

@@ -413,10 +413,10 @@ class PointsView(View):
             self.particles.set_range(max(1.15 * float(np.quantile(np.abs(points), 0.999)), _LEAST_EXTENT))
         self.particles.set_data_points(points)
 
-    def set_flat(self, flat: bool) -> None:
-        """One dimension (densities) or two (particles)."""
+    def set_flat(self, flat: bool, *, has_field: bool = True) -> None:
+        """One dimension (densities) or two (particles); without ``has_field`` the model has no one score to draw."""
         self.main_panel.set_title("Densities" if flat else "Particles")
-        self.field_check.setVisible(not flat)
+        self.field_check.setVisible(has_field and not flat)
         self.links_check.setText("x̂₀" if flat else "x̂₀ links")
         for check in (self.field_check, self.links_check):
             check.ensurePolished()

@@ -51,6 +51,7 @@ _MOST_TICKS = 6  # on a linear axis, about: more are noise, however large the pl
 _ROUGH = 4.0  # a curve that goes up and down more than this many plot heights is drawn thin: wide joins are slow
 _DENSE = 40.0  # and beyond this, without smoothing: its pixels are full anyway
 _FAINT = 0.55
+_DOT_GAP = 4.0
 _RINGED_POINTS = 200
 _DOT = 4.25
 _REACH = 11.0  # pixels: so near a point it is the point that is meant
@@ -546,7 +547,10 @@ class LivePlot(QWidget):
         self._paint_points(painter, series, color, finite if series.points else _alone(finite))
 
     def _paint_points(self, painter: QPainter, series: _Series, color: QColor, which: NDArray[np.bool_]) -> None:
-        """Dots keep their shape: they are placed in pixels, not drawn through the view's uneven scale."""
+        """Dots keep their shape: they are placed in pixels, not drawn through the view's uneven scale.
+
+        Where they would hide each other, and the curves beneath, only some are drawn, and the newest.
+        """
         if not which.any():
             return
         to_pixels = painter.worldTransform()
@@ -556,8 +560,9 @@ class LivePlot(QWidget):
         painter.setBrush(color)
         painter.setPen(QPen(role_color("panel"), 1.5) if ringed else QPen(Qt.PenStyle.NoPen))
         radius = series.dot if ringed else 2.0
-        for x, y in zip(series.xs[which].tolist(), series.ys[which].tolist(), strict=True):
-            painter.drawEllipse(to_pixels.map(QPointF(x, y)), radius, radius)
+        points = zip(series.xs[which].tolist(), series.ys[which].tolist(), strict=True)
+        for place in _apart([to_pixels.map(QPointF(x, y)) for x, y in points], _DOT_GAP * radius):
+            painter.drawEllipse(place, radius, radius)
         painter.restore()
 
     def _paint_bars(self, painter: QPainter, series: _Series, color: QColor) -> None:
@@ -1042,6 +1047,16 @@ def _hold(current: Range | None, bounds: Range | None, log: bool) -> Range | Non
     if current is None:
         return scale.fit_log(*bounds) if log else scale.fit_linear(*bounds)
     return scale.grow(current, *bounds, log=log)
+
+
+def _apart(places: list[QPointF], least: float) -> list[QPointF]:
+    """Of places along a curve, those ``least`` pixels or more from the chosen one after; the last is chosen."""
+    chosen = list(places[-1:])
+    for place in reversed(places):
+        way = place - chosen[-1]
+        if math.hypot(way.x(), way.y()) >= least:
+            chosen.append(place)
+    return chosen
 
 
 def _alone(finite: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -43,7 +43,7 @@ Loss = Literal["non_saturating", "hinge", "wasserstein"]
 class Adversarial(Recipe):
     """A generator and a discriminator of denoising steps, in turn."""
 
-    title = "DDGAN, adversarial"
+    title = "DDGAN"
     family = "DDGAN"
     num_steps: int = knob(4, help="Denoising steps; each is one evaluation.", label="Steps", symbol="T", low=1, high=16)
     latent: int = knob(
