@@ -872,3 +872,13 @@ class TestFewSteps:
         assert editor.grid.choice.currentText() == "its own · 3 steps"
         editor.model.setValue("")
         assert told[-1] == LaneChoice(SampleSpec(), "")
+
+    def test_what_can_have_no_reference_is_not_asked_for_again(self, models: dict[Path, Header], bench: Bench) -> None:
+        panel = bench.open()
+        lanes, (plain, few) = panel.lanes, self.headers(models)
+        assert not lanes._missing()
+        reel = lanes._reels[lanes.lineup.lanes[0]]
+        reel.deviation = None
+        assert lanes._missing(), "the distance to the reference is not there"
+        lanes._headers[plain] = self.headers(models)[few]
+        assert not lanes._missing()

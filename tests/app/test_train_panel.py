@@ -633,3 +633,16 @@ def test_a_run_that_is_opened_again_shows_its_scores(panel: TrainPanel) -> None:
     assert panel.views.levels.held_out.means().shape == (1, 10)
     panel.clear()
     assert not panel.views.scores.isVisible()
+
+
+def test_a_second_run_on_other_data_is_drawn_over_its_own(panel: TrainPanel, qtbot: QtBot) -> None:
+    """The data were looked at while the views still belonged to the run before."""
+    press(qtbot, panel.settings.buttons.primary)
+    panel.set_state("running")
+    panel.set_state("idle")
+    panel.set_config(presets()["swiss-roll"])
+    points = np.linspace(-1.0, 1.0, 18, dtype=np.float32).reshape(9, 2)
+    panel.receive(events.DataPreview(title="Swiss roll", summary="50,000 points", images=points))
+    assert not len(panel.views.samples.particles._data), "they are not those of the run that is shown"
+    press(qtbot, panel.settings.buttons.primary)
+    assert np.array_equal(panel.views.samples.particles._data, points)

@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QFileDialog, QLineEdit, Q
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice, LabeledSlider
+from studio.app.panels.learned import own_offers
+from studio.app.panels.learned import told as words_of
 from studio.app.panels.trajectory import TrajectoryPanel
 from studio.app.panels.trajectory_formula import update_rule
 from studio.app.panels.trajectory_reel import Reel, to_bytes
@@ -24,7 +26,7 @@ from studio.core.recipes.adversarial import Adversarial
 from studio.core.registry import methods
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, own_spec
+from studio.core.sampling import SampleKnobs, SampleSpec, few_steps, levels_of, own_spec
 from studio.core.schedules import BigSteps, Cosine, Linear
 from studio.core.short_schedule import ShortSchedule
 from studio.session.jobs import Interpolation, SampleJob
@@ -714,3 +716,24 @@ def test_a_model_of_few_levels_is_sampled_over_those_and_the_values_before_come_
     panel.set_model("digits.safetensors", header((1, 8, 8), DIGITS), Linear())
     assert panel.spec() == before
     assert not controls.start_note.isVisible()
+
+
+def test_a_score_field_is_offered_only_where_there_is_one_score(panel: TrajectoryPanel) -> None:
+    """What a generator with a latent believes at a place is drawn anew each time."""
+    panel.set_model("points.safetensors", header((2,)), Linear())
+    assert panel.points.field_check.isVisible()
+    few = dataclasses.replace(header((2,)), recipe={"name": "adversarial", "num_steps": 3})
+    panel.set_model("few.safetensors", few, BigSteps(num_steps=3))
+    assert not panel.points.field_check.isVisible()
+
+
+def test_own_steps_are_told_and_a_method_unknown_here_breaks_nothing() -> None:
+    few = dataclasses.replace(header((2,)), recipe={"name": "adversarial", "num_steps": 3}, title="Few")
+    unknown = dataclasses.replace(header((2,)), recipe={"name": "of another version"})
+    paths = Path("/few.safetensors"), Path("/unknown.safetensors")
+    headers = dict(zip(paths, (few, unknown), strict=True))
+    own = own_spec(Adversarial(num_steps=3))
+    assert words_of(own.grid, own.sampler, paths[0], headers) == "its own 3 steps"
+    assert words_of(own.grid, own.sampler, paths[1], headers) == "3 steps of Few"
+    assert own_offers(unknown) == []
+    assert few_steps(unknown) is None

@@ -20,7 +20,7 @@ from studio.app.widgets.heat_map import HeatMap, MergedColumns
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.app.widgets.pictures import to_mosaic, to_pixels, to_qimage
-from studio.app.widgets.plots import LivePlot
+from studio.app.widgets.plots import LivePlot, _apart
 from studio.app.widgets.series import BLOCK, SeriesBuffer
 
 rng = np.random.default_rng
@@ -293,6 +293,13 @@ def test_a_lone_point_is_a_dot(qtbot, scheme):
     empty = plot.grab().toImage()
     plot.set_data("a", [0, 1], [0.5, np.nan])
     assert plot.grab().toImage() != empty
+
+
+def test_dots_that_would_hide_each_other_are_left_out_but_the_newest():
+    places = [QPointF(x, 0.0) for x in (0.0, 3.0, 12.0, 17.0, 20.0)]
+    assert _apart(places, 8.0) == [QPointF(x, 0.0) for x in (20.0, 12.0, 3.0)]
+    assert _apart(places[:1], 8.0) == places[:1]
+    assert _apart([], 8.0) == []
 
 
 def test_legend_click_hides_a_curve(qtbot, scheme):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from train_controls import StopAt, Unhurried
 
 from studio.core import events
 from studio.core.checkpoints.native import load
@@ -52,26 +53,6 @@ BETAS = {
     4: (0.478255, 0.849206, 0.956418, 0.987404),
     8: (0.156445, 0.381493, 0.546501, 0.667488, 0.756197, 0.82124, 0.86893, 0.903898),
 }
-
-
-class Unhurried:
-    stopping = False
-    paused = False
-
-    def wait(self) -> None:
-        raise AssertionError("nobody paused")
-
-    def take_save(self) -> bool:
-        return False
-
-
-class StopAt(Unhurried):
-    def __init__(self, trainer: Trainer, step: int) -> None:
-        self.trainer, self.step = trainer, step
-
-    @property
-    def stopping(self) -> bool:  # type: ignore[override]
-        return self.trainer.step >= self.step
 
 
 def learner_of(recipe: Adversarial, data: DataFacts = POINTS, network: NetworkSpec | None = None) -> AdversarialLearner:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from train_controls import Unhurried
 
 from studio.core import events, features
 from studio.core import trainer as training
@@ -28,26 +29,6 @@ from studio.core.scoring import Scorer
 from studio.core.trainer import Trainer
 
 KEY = "Sliced W2 · 200 samples · DDIM 12"
-
-
-class Unhurried:
-    stopping = False
-    paused = False
-
-    def wait(self) -> None:
-        raise AssertionError("nobody paused")
-
-    def take_save(self) -> bool:
-        return False
-
-
-class StopAt(Unhurried):
-    def __init__(self, trainer: Trainer, step: int) -> None:
-        self.trainer, self.step = trainer, step
-
-    @property
-    def stopping(self) -> bool:  # type: ignore[override]
-        return self.trainer.step >= self.step
 
 
 def config(steps: int = 8, **run: object) -> TrainConfig:

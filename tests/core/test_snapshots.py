@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from train_controls import StopAt, Unhurried
 
 from studio.core import events
 from studio.core.checkpoints import native
@@ -19,26 +20,6 @@ from studio.core.networks.mlp import MLPSpec
 from studio.core.runs import Run
 from studio.core.snapshots import MOST, Series, found_in, planned, thinned
 from studio.core.trainer import Trainer
-
-
-class Unhurried:
-    stopping = False
-    paused = False
-
-    def __init__(self, trainer: Trainer | None = None, until: int = 0) -> None:
-        self.trainer, self.until = trainer, until
-
-    def __getattribute__(self, name: str) -> object:
-        if name == "stopping":
-            trainer = object.__getattribute__(self, "trainer")
-            return trainer is not None and trainer.step >= object.__getattribute__(self, "until")
-        return object.__getattribute__(self, name)
-
-    def wait(self) -> None:
-        raise AssertionError("nobody paused")
-
-    def take_save(self) -> bool:
-        return False
 
 
 def config(steps: int = 40, **run: object) -> TrainConfig:
@@ -149,7 +130,7 @@ def test_training_leaves_snapshots_that_open_as_models(tmp_path: Path) -> None:
 def test_stopping_and_resuming_leaves_the_same_snapshots(tmp_path: Path) -> None:
     list(Trainer(config(), Run(tmp_path / "whole")).run(Unhurried()))
     first = Trainer(config(), Run(tmp_path / "parts"))
-    list(first.run(Unhurried(first, until=17)))
+    list(first.run(StopAt(first, 17)))
     second = Trainer(config(), Run(tmp_path / "parts"))
     second.resume()
     list(second.run(Unhurried()))

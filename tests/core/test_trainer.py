@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from train_controls import StopAt, Unhurried
 
 from studio.core import events, pictures
 from studio.core.config import RunKnobs, TrainConfig
@@ -21,19 +22,6 @@ from studio.core.optimizers import AdamSpec, MuonSpec
 from studio.core.recipes.denoising import Denoising
 from studio.core.runs import Run, RunLog
 from studio.core.trainer import PREVIEW_SHARE, Diverged, Trainer
-
-
-class Unhurried:
-    """A control that never asks for anything."""
-
-    stopping = False
-    paused = False
-
-    def wait(self) -> None:
-        raise AssertionError("nobody paused")
-
-    def take_save(self) -> bool:
-        return False
 
 
 def small(steps: int, **recipe: object) -> TrainConfig:
@@ -52,15 +40,6 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
 
 def finish(trainer: Trainer) -> list[events.Event]:
     return [event for event in trainer.run(Unhurried()) if event is not None]
-
-
-class StopAt(Unhurried):
-    def __init__(self, trainer: Trainer, step: int) -> None:
-        self.trainer, self.step = trainer, step
-
-    @property
-    def stopping(self) -> bool:  # type: ignore[override]
-        return self.trainer.step >= self.step
 
 
 @pytest.mark.parametrize("optimizer", [MuonSpec(), AdamSpec()])
