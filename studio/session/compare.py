@@ -28,9 +28,9 @@ from studio.core.metrics.base import Evidence, Reference, fixed_rows
 from studio.core.metrics.memorisation import TYPICAL_ITEMS, nearest
 from studio.core.registry import name_of
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, subject_of, to_uint8
+from studio.core.sampling import SampleKnobs, SampleSpec, Subject, labels_of, sample, subject_of
 from studio.session.control import Control
-from studio.session.jobs import FRAME_BYTES, FrameTeller, load_model
+from studio.session.jobs import FRAME_BYTES, FrameTeller, load_model, to_items
 
 MOST_LANES = 6
 MOST_VALUES = 12
@@ -288,7 +288,7 @@ class GridJob:
                         return
                     yield None
                 caption = f"{step.nfe} calls · {time.perf_counter() - began:.2g} s"
-                yield events.Tile(row=row, column=column, images=_shown(step.x, subject), caption=caption)
+                yield events.Tile(row=row, column=column, images=to_items(step.x, subject), caption=caption)
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ class NeighbourJob:
             if control.stopping:
                 return
             yield None
-        samples = _shown(step.x, subject)
+        samples = to_items(step.x, subject)
         yield events.Status(text=f"Looking through {model.header.data_title}")
         items = _real_items(method_from_dict("dataset", model.header.data))
         found = yield from _nearest(samples, items.train.items, control)
@@ -368,11 +368,6 @@ def _real_items(spec: DatasetSpec) -> Reference:
         train=Evidence(items=data.train),
         look=lambda real: real,
     )
-
-
-def _shown(x: torch.Tensor, subject: Subject) -> np.ndarray:
-    """Samples as they are shown: uint8 images (B, C, H, W), or float32 points (B, D)."""
-    return events.freeze((to_uint8(x) if subject.is_image else x.float()).cpu().numpy().copy())
 
 
 def command(lane: LaneSpec, out: str) -> str:

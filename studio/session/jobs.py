@@ -33,7 +33,7 @@ from studio.core.noise import Noise, Stream
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run, RunLog
 from studio.core.samplers.base import Step
-from studio.core.sampling import SampleSpec, Subject, sample, slerp, subject_of
+from studio.core.sampling import SampleSpec, Subject, sample, slerp, subject_of, to_uint8
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
@@ -256,6 +256,11 @@ def _shown(total: int, numbers: int, most_bytes: int = FRAME_BYTES) -> frozenset
 def to_array(x: torch.Tensor) -> np.ndarray:
     """A tensor as messages carry it: float32, on the host, read-only."""
     return events.freeze(x.detach().float().cpu().numpy().copy())
+
+
+def to_items(x: torch.Tensor, subject: Subject) -> np.ndarray:
+    """Samples (B, ...) as messages carry them: images as uint8, points as float32; read-only."""
+    return events.freeze(to_uint8(x).cpu().numpy().copy()) if subject.is_image else to_array(x)
 
 
 @dataclass(frozen=True)

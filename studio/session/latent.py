@@ -25,9 +25,9 @@ from studio.core.checkpoints.native import Model
 from studio.core.device import choose
 from studio.core.noise import Draw, Noise, Stream
 from studio.core.samplers.base import Step
-from studio.core.sampling import Subject, sample, slerp, subject_of, to_uint8
+from studio.core.sampling import Subject, sample, slerp, subject_of
 from studio.session.control import Control
-from studio.session.jobs import load_model, to_array
+from studio.session.jobs import load_model, to_array, to_items
 
 Array = NDArray[np.float32]
 
@@ -152,7 +152,7 @@ class PadJob:
                 return
             path.append(step.x[-1])
             yield None
-        shown = _shown(step.x, subject)
+        shown = to_items(step.x, subject)
         yield events.LatentPad(
             items=events.freeze(shown[:-1].copy()) if self.whole else None,
             result=events.freeze(shown[-1].copy()),
@@ -183,7 +183,7 @@ class StripJob:
                 yield None
             items = step.x.float().cpu().numpy()
             yield events.LatentDraws(
-                row=row, items=_shown(step.x, subject), spread=spread(items, float(model.header.facts["std"]))
+                row=row, items=to_items(step.x, subject), spread=spread(items, float(model.header.facts["std"]))
             )
 
 
@@ -207,7 +207,7 @@ class WalkJob:
                 if control.stopping:
                     return
                 yield None
-            yield events.LatentWalk(first=low, total=self.frames, items=_shown(step.x, subject))
+            yield events.LatentWalk(first=low, total=self.frames, items=to_items(step.x, subject))
 
 
 def _fitting(path: Path, held: Held, device: torch.device) -> Model:
@@ -221,10 +221,3 @@ def _fitting(path: Path, held: Held, device: torch.device) -> Model:
             "opened. Choose it in the library again."
         )
     return model
-
-
-def _shown(x: Tensor, subject: Subject) -> np.ndarray:
-    """Samples as messages carry them: images as uint8, points as float32."""
-    if not subject.is_image:
-        return to_array(x)
-    return events.freeze(to_uint8(x).cpu().numpy().copy())

@@ -19,8 +19,9 @@ from studio.core.checkpoints.native import load
 from studio.core.device import choose
 from studio.core.levels import Level, log_snr
 from studio.core.runs import Run
-from studio.core.sampling import SampleSpec, levels_of, sample, subject_of, to_uint8
+from studio.core.sampling import SampleSpec, levels_of, sample, subject_of
 from studio.session.control import Control
+from studio.session.jobs import to_items
 
 MOST_ROWS, MOST_COLUMNS = 10, 13
 NO_SNAPSHOTS = (
@@ -80,11 +81,10 @@ class RewindJob:
                 if step.index not in shown:
                     yield None
                     continue
-                x0 = to_uint8(step.x0) if subject.is_image else step.x0.float()
                 yield events.Tile(
                     row=row,
                     column=shown.index(step.index),
-                    images=events.freeze(x0.cpu().numpy().copy()),
+                    images=to_items(step.x0, subject),
                     caption=_caption(trained, levels[step.index]),
                 )
 

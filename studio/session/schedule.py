@@ -27,13 +27,13 @@ from studio.core.noise import Noise
 from studio.core.recipes.bilateral import Bilateral, Emission, check_start, emit
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, conditioned, subject_of, to_uint8
+from studio.core.sampling import SampleKnobs, conditioned, subject_of
 from studio.core.schedule_judges import Judge
 from studio.core.schedule_search import Search, SearchKnobs
 from studio.core.schedule_training import ScheduleTrainer, check_levels_known, trained
 from studio.core.short_schedule import ShortSchedule, fewest_steps
 from studio.session.control import Control
-from studio.session.jobs import Job, load_model, to_array
+from studio.session.jobs import Job, load_model, to_items
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class EmitJob:
                 alpha=step.level.alpha,
                 beta=step.beta,
                 ratio=step.ratio,
-                images=events.freeze(to_uint8(step.x0).cpu().numpy()) if subject.is_image else to_array(step.x0),
+                images=to_items(step.x0, subject),
                 done=step.done,
                 reason=step.reason,
             )

@@ -12,9 +12,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
+from studio.app.panels.smoothing import Smoother
 from studio.app.panels.train import TrainPanel
 from studio.app.panels.train_balance import ENOUGH, BalanceView
-from studio.app.panels.train_curves import Trend
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.points import Mixture1D
@@ -230,13 +230,13 @@ def test_the_balance_in_a_word(qtbot: QtBot, scalars: dict[str, Any], word: str)
 
 def test_a_trend_counts_the_steps_of_a_message() -> None:
     """A value of n steps weighs as n equal values."""
-    one, many = Trend(50.0), Trend(50.0)
+    one, many = Smoother(50.0), Smoother(50.0)
     for value, steps in ((1.0, 3), (4.0, 7), (2.0, 1)):
-        one.take(value, steps)
+        one.take_mean(value, steps)
         for _ in range(steps):
-            many.take(value, 1)
+            many.take_mean(value, 1)
     assert one.value == pytest.approx(many.value, rel=1e-12)
-    assert math.isnan(Trend(50.0).value)
+    assert math.isnan(Smoother(50.0).value)
 
 
 def test_settings_of_a_game_without_effect_are_dimmed(panel: TrainPanel, qtbot: QtBot) -> None:

@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPushButton, Q
 from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice
-from studio.app.panels.train import MOST_PREVIEWS, Smoother, TrainPanel
+from studio.app.panels.smoothing import Smoother
+from studio.app.panels.train import MOST_PREVIEWS, TrainPanel
 from studio.app.words import duration
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig

@@ -253,7 +253,7 @@ def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(mo
     noise, batch = Noise(0, range(8)), batch_of((2,))
     pairs = learner._pairs(batch.x0, noise, 1)
     with torch.no_grad():
-        made = learner._generator.inner.believe(pairs.x_t, pairs.level, None, learner._z(noise, 1))
+        made = learner._make(learner._generator, pairs, None, noise, 1)
     variance = pairs.level.sigma**2 / (pairs.level.alpha**2 + pairs.level.sigma**2)  # c_out squared, of unit data
     expected = ((made - batch.x0).square().mean(1) / variance).mean()
     told = [learner.step(batch, noise=noise, index=index) for index in range(2)]

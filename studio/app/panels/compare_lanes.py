@@ -26,6 +26,7 @@ from studio.app.panels.compare_page import Lineup, Page, section, titles_of
 from studio.app.panels.compare_settings import LaneChoice, LaneEditor, LaneList, StartSettings, lanes_for
 from studio.app.panels.trajectory_reel import frame_log_snr, to_bytes
 from studio.app.panels.trajectory_views import Scrubber
+from studio.app.timers import single_shot
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.app.widgets.score_plot import marker_icon
@@ -215,8 +216,8 @@ class LanesPage(Page):
         self._levels: list[float] = []
         self.board = LaneBoard()
         self.list, self.start, self.editor = LaneList(), StartSettings(), LaneEditor()
-        self._ask_timer = _timer(self, DEBOUNCE_MILLISECONDS, self._ask)
-        self._draw_timer = _timer(self, 0, self._draw)
+        self._ask_timer = single_shot(self, DEBOUNCE_MILLISECONDS, self._ask)
+        self._draw_timer = single_shot(self, 0, self._draw)
         self._play_timer = QTimer(self, interval=round(1000 / FRAMES_PER_SECOND))
         self._play_timer.timeout.connect(self._advance)
         self._arrange()
@@ -658,9 +659,3 @@ def common_levels(lanes: Sequence[Sequence[float]]) -> list[float]:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 99.5 else f"{seconds:,.0f} s"
-
-
-def _timer(owner: QWidget, milliseconds: int, slot: Any) -> QTimer:
-    timer = QTimer(owner, interval=milliseconds, singleShot=True)
-    timer.timeout.connect(slot)
-    return timer

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from studio.app.panels.latent_export import Shown, write_shown
 from studio.app.panels.latent_hand import Hand
 from studio.app.panels.latent_shelf import Entry, entry_from
 from studio.app.panels.latent_views import NoLatent, ResultView, StripView
+from studio.app.timers import single_shot
 from studio.app.widgets.z_pad import ZPad
 from studio.core import events
 from studio.core.checkpoints.header import Header
@@ -98,8 +99,8 @@ class LatentPanel(QWidget):
         self._walk_asked = False
         self._phase = 0
         self._export_to: Path | None = None
-        self._pad_timer = _timer(self, DEBOUNCE_MILLISECONDS, self._ask_pad)
-        self._strip_timer = _timer(self, CALM_MILLISECONDS, self._ask_draws)
+        self._pad_timer = single_shot(self, DEBOUNCE_MILLISECONDS, self._ask_pad)
+        self._strip_timer = single_shot(self, CALM_MILLISECONDS, self._ask_draws)
         self._play_timer = QTimer(self, interval=round(1000 / FRAMES_PER_SECOND))
         self._play_timer.timeout.connect(self._advance)
         self._arrange()
@@ -691,11 +692,3 @@ def _shared_z(dragged: QMimeData) -> list[Path]:
 def _thumbnail(sample: NDArray) -> bytes:
     """An image (C, H, W) uint8 as PNG bytes; nothing for a point."""
     return png(mosaic(sample[None], 1, 0)) if sample.ndim == 3 else b""
-
-
-def _timer(owner: QWidget, milliseconds: int, slot: Callable[[], None]) -> QTimer:
-    timer = QTimer(owner)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(slot)
-    return timer

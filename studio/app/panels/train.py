@@ -1,9 +1,4 @@
-"""The Train workspace: what a training is made of at the right, and what it does, live, in the centre.
-
-The smoothed loss after n steps is the bias-corrected exponential mean
-
-    s_n = (1 - d) sum_k d^(n - k) loss_k / (1 - d^n),   d = 1 - 1 / horizon.
-"""
+"""The Train workspace: what a training is made of at the right, and what it does, live, in the centre."""
 
 from __future__ import annotations
 
@@ -26,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
+from studio.app.panels.smoothing import Smoother
 from studio.app.panels.train_balance import BalanceView
 from studio.app.panels.train_curves import GAME, GAME_GROUPS, PLAYED, WARM, GroupPlot
 from studio.app.panels.train_settings import State, TrainSettings
@@ -41,7 +37,6 @@ from studio.core.config import TrainConfig
 from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Progress, Quality, Status
 
 MOST_PREVIEWS = 240
-_CHUNK = 256
 _ANY_WIDTH = (1 << 24) - 1  # Qt's own limit
 
 Place = tuple[int, int, int, int]
@@ -55,30 +50,6 @@ _BELOW = {False: ("gradient", "rate", "speed"), True: ("norms", "r1", "levels", 
 """The small plots beneath, beside the samples; scores, where there are any, come first, and four find room."""
 _QUANTITIES = {"image": "FD", "points": "Sliced W2"}
 """What samples are scored by in training, as :mod:`studio.core.scoring` does."""
-
-
-class Smoother:
-    """An exponential mean over about ``horizon`` losses, unbiased from the first one on."""
-
-    def __init__(self, horizon: float) -> None:
-        self._decay = 1.0 - 1.0 / max(horizon, 2.0)
-        self._mean, self._count = 0.0, 0
-        self.value = float("nan")
-
-    def take(self, losses: NDArray) -> NDArray[np.float64]:
-        """The smoothed loss after each of ``losses`` (k,), finite; float64 (k,)."""
-        parts = [self._take(losses[k : k + _CHUNK]) for k in range(0, len(losses), _CHUNK)]
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def _take(self, losses: NDArray) -> NDArray[np.float64]:
-        # In closed form, and in chunks because the powers would overflow over long stretches.
-        powers = self._decay ** np.arange(1, len(losses) + 1, dtype=np.float64)
-        means = powers * (self._mean + (1.0 - self._decay) * np.cumsum(losses / powers))
-        counts = self._count + np.arange(1, len(losses) + 1)
-        self._mean, self._count = float(means[-1]), int(counts[-1])
-        smooth = means / (1.0 - self._decay**counts)
-        self.value = float(smooth[-1])
-        return smooth
 
 
 class Pages(QStackedWidget):

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWi
 
 from studio.app import theme
 from studio.app.controls import Panel, dot_pixmap, make_label
-from studio.app.panels.train_curves import Trend
+from studio.app.panels.smoothing import Smoother
 from studio.app.widgets.pictures import role_color
 from studio.core.events import Progress
 from studio.core.recipes.balance import DIVERSITY_RANGE, IN_BALANCE, RIGHT_RANGE, SPREAD_LIMIT, verdict
@@ -161,7 +161,7 @@ class BalanceView(Panel):
     def __init__(self) -> None:
         super().__init__("Balance")
         self.gauges = {measure.scalar: Gauge(measure) for measure in MEASURES}
-        self._trends: dict[str, Trend] = {}
+        self._trends: dict[str, Smoother] = {}
         self._last: dict[str, int] = {}
         self._dot = QLabel()
         self._word = make_label(_EARLY, "title")
@@ -192,8 +192,8 @@ class BalanceView(Panel):
             for scalar in self.gauges:
                 value = event.scalars.get(scalar)
                 if value is not None:
-                    trend = self._trends.setdefault(scalar, Trend(HORIZON))
-                    trend.take(value, max(event.step - self._last.get(scalar, 0), 1))
+                    trend = self._trends.setdefault(scalar, Smoother(HORIZON))
+                    trend.take_mean(value, max(event.step - self._last.get(scalar, 0), 1))
                     self._last[scalar] = event.step
         self._show()
 
@@ -206,7 +206,7 @@ class BalanceView(Panel):
         for scalar, gauge in self.gauges.items():
             gauge.setVisible(scalar in values or not values)
             gauge.set_value(values.get(scalar, math.nan))
-        early = max((trend.steps for trend in self._trends.values()), default=0) < ENOUGH
+        early = max((trend.count for trend in self._trends.values()), default=0) < ENOUGH
         word, why = verdict(values)
         if early:
             word, why = _EARLY, f"The players have only begun. Wait for {ENOUGH} steps."

@@ -1,9 +1,7 @@
 """Curves of what a recipe reports beside its loss: which scalars are drawn together, and how.
 
 A :class:`Group` is one plot. Its scalars come as means since the message before; each is drawn as it came, faintly, and
-as an exponential mean over about ``horizon`` steps, where a message of n steps counts n times:
-
-    s <- d**n s + (1 - d**n) x,   d = 1 - 1 / horizon,   unbiased by 1 - d**(n_1 + n_2 + ...).
+smoothed over about ``horizon`` steps, where a message of n steps counts n times.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from studio.app.controls import Panel
+from studio.app.panels.smoothing import Smoother
 from studio.app.widgets.plots import LivePlot
 from studio.app.widgets.scale import Range
 from studio.core.events import HeldOut, Progress
@@ -88,28 +87,6 @@ GAME_GROUPS = {
 }
 
 
-class Trend:
-    """An exponential mean of values that stand for several steps each, unbiased from the first one on."""
-
-    def __init__(self, horizon: float) -> None:
-        self._decay = 1.0 - 1.0 / max(horizon, 2.0)
-        self._mean, self._missing = 0.0, 1.0
-        self.steps = 0
-
-    @property
-    def value(self) -> float:
-        """The mean so far; NaN before the first value."""
-        return self._mean / (1.0 - self._missing) if self.steps else float("nan")
-
-    def take(self, value: float, steps: int) -> float:
-        """The mean after a value of ``steps`` >= 1 steps more."""
-        kept = self._decay**steps
-        self._mean = kept * self._mean + (1.0 - kept) * value
-        self._missing *= kept
-        self.steps += steps
-        return self.value
-
-
 class GroupPlot(Panel):
     """One group as a panel with a plot."""
 
@@ -118,7 +95,7 @@ class GroupPlot(Panel):
         self.set_margins(8, 9, 5, 7)
         self.group = group
         self._horizon, self._total = 2.0, 1
-        self._trends: dict[str, Trend] = {}
+        self._trends: dict[str, Smoother] = {}
         self._last: dict[str, int] = {}
         self._held_out: set[str] = set()
         self._chance: Mapping[str, float] = {}
@@ -171,7 +148,7 @@ class GroupPlot(Panel):
             self._add(curve)
         trend, smooth = self._trends[scalar], []
         for step, value in told:
-            smooth.append(trend.take(value, max(step - self._last.get(scalar, 0), 1)))
+            smooth.append(trend.take_mean(value, max(step - self._last.get(scalar, 0), 1)))
             self._last[scalar] = step
         steps, values = zip(*told, strict=True)
         self.plot.append(f"{scalar} each step", steps, values)
@@ -179,7 +156,7 @@ class GroupPlot(Panel):
 
     def _add(self, curve: Curve) -> None:
         """Make the curves of a scalar: only what is reported stands in the legend."""
-        self._trends[curve.scalar] = Trend(self._horizon)
+        self._trends[curve.scalar] = Smoother(self._horizon)
         for what, dashed in (("each step", False), ("chance", True)):
             self.plot.add_series(
                 f"{curve.scalar} {what}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QShowEvent, QStandardItemModel
 from PySide6.QtWidgets import (
     QApplication,
@@ -26,6 +26,7 @@ from studio.app import theme
 from studio.app.controls import Choice, Field, make_label, scroll_down
 from studio.app.forms import KnobForm
 from studio.app.panels.method_picker import LABELS, MethodPicker, read_form
+from studio.app.timers import single_shot
 from studio.app.widgets.image_grid import ImageGrid
 from studio.app.widgets.particles import Particles
 from studio.app.words import duration
@@ -147,7 +148,8 @@ class TrainSettings(QFrame):
         self.use_run.clicked.connect(self._take_offered)
         self._offered: TrainConfig | None = None
         self.buttons = RunButtons()
-        self._data_timer, self._estimate_timer = _timer(self, DATA_MILLISECONDS), _timer(self, ESTIMATE_MILLISECONDS)
+        self._data_timer = single_shot(self, DATA_MILLISECONDS, self._ask_for_data)
+        self._estimate_timer = single_shot(self, ESTIMATE_MILLISECONDS, self._ask_for_estimate)
         self._lay_out()
         self._dim_what_is_missing()
 
@@ -157,8 +159,6 @@ class TrainSettings(QFrame):
         for part in (self._data, self._recipe, self._network, self._optimizer, self._run):
             part.changed.connect(self._refresh)
         self._run.validity_changed.connect(self._refresh)
-        self._data_timer.timeout.connect(self._ask_for_data)
-        self._estimate_timer.timeout.connect(self._ask_for_estimate)
         self.buttons.started.connect(self._start)
         self.set_config(next(iter(self._presets.values())))
 
@@ -465,10 +465,3 @@ def _column(widget: QWidget) -> QVBoxLayout:
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(8)
     return column
-
-
-def _timer(parent: QWidget, milliseconds: int) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    return timer

@@ -22,6 +22,7 @@ from studio.app.panels.trajectory_controls import CalmScrollArea, Kept, Trajecto
 from studio.app.panels.trajectory_formula import update_rule
 from studio.app.panels.trajectory_reel import Reel
 from studio.app.panels.trajectory_views import ImagesView, PointsView, View
+from studio.app.timers import single_shot
 from studio.core import events
 from studio.core.checkpoints.header import Header
 from studio.core.files import explain, replacing
@@ -62,9 +63,9 @@ class TrajectoryPanel(QWidget):
         self._position = 0
         self._image = 0
         self._share: float | None = None  # of the way, where the person went; None follows the newest frame
-        self._ask_timer = _timer(self, DEBOUNCE_MILLISECONDS, self._ask)
+        self._ask_timer = single_shot(self, DEBOUNCE_MILLISECONDS, self._ask)
         # Frames that come together, as after a busy moment, are drawn once.
-        self._draw_timer = _timer(self, 0, self._draw)
+        self._draw_timer = single_shot(self, 0, self._draw)
         self._play_timer = QTimer(self, interval=round(1000 / FRAMES_PER_SECOND))
         self._play_timer.timeout.connect(self._advance)
         self._arrange()
@@ -424,9 +425,3 @@ class TrajectoryPanel(QWidget):
             self.controls.new_seed()
         else:
             super().keyPressEvent(event)
-
-
-def _timer(owner: QWidget, milliseconds: int, slot: Any) -> QTimer:
-    timer = QTimer(owner, singleShot=True, interval=milliseconds)
-    timer.timeout.connect(slot)
-    return timer

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from studio.core.data.base import Batch
-from studio.core.denoisers import NO_CLASS, Denoiser, Direct, Latent, NetworkDenoiser
+from studio.core.denoisers import Denoiser, Direct, Latent, NetworkDenoiser
 from studio.core.device import autocast
 from studio.core.knobs import knob
 from studio.core.levels import CLEAN, Level, expand, log_snr, posterior
@@ -31,7 +31,7 @@ from studio.core.networks.discriminator import discriminator
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec, adam
 from studio.core.recipes.balance import Balance
-from studio.core.recipes.base import DataFacts, Learner, Recipe
+from studio.core.recipes.base import DataFacts, Learner, Recipe, hide_labels
 from studio.core.registry import register
 from studio.core.schedules import BigSteps
 
@@ -121,7 +121,10 @@ class Adversarial(Recipe):
         }
 
     def denoiser(self, network: NetworkSpec, data: DataFacts) -> Denoiser:
-        generator = self._generator(network, data)
+        return self._around(self._generator(network, data))
+
+    def _around(self, generator: Latent) -> Denoiser:
+        """The generator as samplers take it."""
         return Direct(generator, self._next_level) if self.is_direct else generator
 
     def _generator(self, network: NetworkSpec, data: DataFacts) -> Latent:
@@ -144,8 +147,7 @@ class Adversarial(Recipe):
         generator.to(device)
         module = generator.inner.network
         assert isinstance(module, Network)
-        denoiser = Direct(generator, self._next_level) if self.is_direct else generator
-        return AdversarialLearner(self, denoiser, generator, judge.to(device), optimizer.build(module))
+        return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
 class Pairs(NamedTuple):
@@ -191,14 +193,13 @@ class AdversarialLearner(Learner):
         self.optimizers = [*optimizers, self._judge_optimizer]
         self._generator, self._judge = generator, judge
         self._play = PLAYS[recipe.loss]
+        # A generator of images at once makes those: after its one step comes clean data.
+        self._makes_x_s = recipe.predict == "x_s" and recipe.process == "denoising"
         self._balance = Balance(recipe.latent > 0)
         self._tables = Tables(BigSteps(num_steps=recipe.num_steps), next(judge.parameters()).device)
 
     def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
-        labels = batch.labels
-        if labels is not None and self.recipe.label_dropout > 0.0:
-            hidden = noise.uniform(index, Stream.DROP) < self.recipe.label_dropout
-            labels = torch.where(hidden, NO_CLASS, labels)
+        labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
         found: dict[str, Tensor] = {}
         if index >= self.recipe.warm_start - JUDGE_LEAD:
@@ -249,13 +250,12 @@ class AdversarialLearner(Learner):
             score = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
             loss = loss + self.recipe.score_weight * score
             found["energy_score"] = score.detach()
-        for optimizer in self._generator_optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         loss.backward()
         self._judge.requires_grad_(True)
         found["grad_norm"] = _gradient_norm(self._generator)
         self._move_generator(self.recipe.game_rate)
-        found["diversity"] = _spread(made.detach()) / _spread(x0 if self.recipe.predict != "x_s" else pairs.x_s)
+        found["diversity"] = _spread(made.detach()) / _spread(self._wanted(x0, pairs))
         if self.recipe.latent and draw // 2 % SPREAD_EVERY == 0:
             found["z_spread"] = self._z_spread(made.detach(), pairs, labels, noise, draw)
         return found
@@ -263,9 +263,8 @@ class AdversarialLearner(Learner):
     @torch.no_grad()
     def _z_spread(self, made: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Tensor:
         """How far two z at the same x_t lie apart in what G makes of them, root mean square over the data's spread."""
-        z = noise.normal((self.recipe.latent,), draw, Stream.OTHER_LATENT)
-        other = self._generator.inner.believe(pairs.x_t, pairs.level, labels, z)
-        return (other.float() - made).square().mean().sqrt() / self._generator.inner.data_std
+        other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
+        return (other - made).square().mean().sqrt() / self._generator.inner.data_std
 
     def _pairs(self, x0: Tensor, noise: Noise, draw: int) -> Pairs:
         """Real (x_s, x_t), x_t made from x_s: every step has its equal share of the batch."""
@@ -287,17 +286,33 @@ class AdversarialLearner(Learner):
         self, generator: Latent, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
     ) -> tuple[Tensor, Tensor]:
         """x_s as the generator has it, and what it made to that end: x0, or x_s itself. Both (B, ...)."""
-        tables, place, x_t = self._tables, pairs.place, pairs.x_t
-        with autocast(x_t.device):
-            made = generator.inner.believe(x_t, pairs.level, labels, self._z(noise, draw))
-        made = made.float()
+        tables, place = self._tables, pairs.place
+        made = self._make(generator, pairs, labels, noise, draw)
+        if self._makes_x_s:
+            return made, made
         fresh = noise.like(made, draw, Stream.STEP)
         if self.recipe.process == "one_shot":
             return expand(tables.alpha[place], made) * made + expand(tables.sigma[place], made) * fresh, made
-        if self.recipe.predict == "x_s":
-            return made, made
-        mean = expand(tables.of_x[place], made) * x_t + expand(tables.of_x0[place], made) * made
+        mean = expand(tables.of_x[place], made) * pairs.x_t + expand(tables.of_x0[place], made) * made
         return mean + expand(tables.std[place], made) * fresh, made
+
+    def _make(
+        self,
+        generator: Latent,
+        pairs: Pairs,
+        labels: Tensor | None,
+        noise: Noise,
+        draw: int,
+        stream: Stream = Stream.LATENT,
+    ) -> Tensor:
+        """What the generator makes of x_t and a z of its own for this draw, (B, ...) float32."""
+        z = noise.normal((self.recipe.latent,), draw, stream) if self.recipe.latent else None
+        with autocast(pairs.x_t.device):
+            return generator.inner.believe(pairs.x_t, pairs.level, labels, z).float()
+
+    def _wanted(self, x0: Tensor, pairs: Pairs) -> Tensor:
+        """The truth that belongs to what the generator makes."""
+        return pairs.x_s if self._makes_x_s else x0
 
     def _judged(self, x_s: Tensor, pairs: Pairs, labels: Tensor | None) -> Tensor:
         """D's logits, (B,)."""
@@ -308,18 +323,20 @@ class AdversarialLearner(Learner):
     def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8)."""
         pairs = self._pairs(x0, noise, draw)
-        with autocast(x0.device):
-            made = self._generator.inner.believe(pairs.x_t, pairs.level, labels, self._z(noise, draw)).float()
-        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
-        sample_loss = self._per_c_out(pairs).square() * (made - wanted).square().flatten(1).mean(1)
+        made = self._make(self._generator, pairs, labels, noise, draw)
+        error = (made - self._wanted(x0, pairs)).square().flatten(1).mean(1)
+        sample_loss = self._per_c_out(pairs).square() * error
         loss = sample_loss.mean()
-        for optimizer in self._generator_optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
         self._move_generator()
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "grad_norm": norm} | found
+
+    def _forget_gradients(self) -> None:
+        for optimizer in self._generator_optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def _move_generator(self, share: float = 1.0) -> None:
         """One step of G's optimisers, at a share of the rates that are set."""
@@ -339,13 +356,10 @@ class AdversarialLearner(Learner):
         The score is proper: it is lowest where G(x_t, z) is distributed as the truth given x_t (Gneiting and Raftery,
         "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
         """
-        wanted = pairs.x_s if self.recipe.predict == "x_s" else x0
-        weight = self._per_c_out(pairs)
+        wanted, weight = self._wanted(x0, pairs), self._per_c_out(pairs)
         if not self.recipe.latent:
             return weight * _distance(made, wanted)
-        z = noise.normal((self.recipe.latent,), draw, Stream.OTHER_LATENT)
-        with autocast(x0.device):
-            other = self._generator.inner.believe(pairs.x_t, pairs.level, labels, z).float()
+        other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
         to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
         return weight * (to_truth - 0.5 * _distance(made, other))
 
@@ -353,9 +367,6 @@ class AdversarialLearner(Learner):
         """(B,): 1 / c_out of EDM, in the VP frame."""
         alpha, sigma = pairs.level
         return torch.sqrt((alpha / sigma) ** 2 + self._generator.inner.data_std**-2)
-
-    def _z(self, noise: Noise, draw: int) -> Tensor | None:
-        return noise.normal((self.recipe.latent,), draw, Stream.LATENT) if self.recipe.latent else None
 
     @torch.no_grad()
     def loss(

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from studio.core.data.base import Batch
-from studio.core.denoisers import Denoiser
+from studio.core.denoisers import NO_CLASS, Denoiser
 from studio.core.knobs import Knobbed
 from studio.core.levels import Level
 from studio.core.networks.base import NetworkSpec
-from studio.core.noise import Noise
+from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec
 from studio.core.schedules import NoiseSchedule
 
@@ -63,6 +63,13 @@ class Learner(abc.ABC):
     def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
         """What has gone wrong and what to do, in plain words, judged by what :meth:`step` measured up to ``step``."""
         return None
+
+
+def hide_labels(labels: Tensor | None, share: float, noise: Noise, index: int) -> Tensor | None:
+    """Labels (B,) with a ``share`` of them, drawn for step ``index``, set to "no class"; None stays."""
+    if labels is None or share == 0.0:
+        return labels
+    return torch.where(noise.uniform(index, Stream.DROP) < share, NO_CLASS, labels)
 
 
 class Recipe(Knobbed, abc.ABC):

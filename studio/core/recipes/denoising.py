@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from studio.core.data.base import Batch
-from studio.core.denoisers import NO_CLASS, Denoiser, NetworkDenoiser
+from studio.core.denoisers import Denoiser, NetworkDenoiser
 from studio.core.device import autocast
 from studio.core.knobs import knob
 from studio.core.levels import Level, diffuse, expand, log_snr
@@ -25,7 +25,7 @@ from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec
 from studio.core.prediction import Parameterization, coefficients
-from studio.core.recipes.base import DataFacts, Learner, Recipe
+from studio.core.recipes.base import DataFacts, Learner, Recipe, hide_labels
 from studio.core.registry import register
 from studio.core.schedules import Cosine, DiscreteSchedule, Linear
 
@@ -99,10 +99,7 @@ class DenoisingLearner(Learner):
         self._sigma = (1.0 - alpha_bar).sqrt().float().to(device)
 
     def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
-        labels = batch.labels
-        if labels is not None and self.recipe.label_dropout > 0.0:
-            hidden = noise.uniform(index, Stream.DROP) < self.recipe.label_dropout
-            labels = torch.where(hidden, NO_CLASS, labels)
+        labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         found = self._loss(self.denoiser, batch.x0, labels, noise, index)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
