@@ -1,10 +1,12 @@
 """What makes a Denoising Diffusion GAN work: a preset, trained with one thing changed at a time.
 
     python benchmarks/ddgan_ablations.py --out FOLDER        goes on where it stopped; about half an hour on one core
+    python benchmarks/ddgan_ablations.py --out FOLDER --preset digits-gan --steps 1750         an hour and a half
+    python benchmarks/ddgan_ablations.py --out FOLDER ... --measured       no training: the table of what is there
 
-Every variant starts from the preset and takes as many training steps from the same seeds. Writes what its samples are
-worth (of points: modes, the share within 3 standard deviations of one, distance; of images: FD, precision, recall)
-into docs/results.md, between the two marks of the preset.
+Every variant starts from the preset and takes as many training steps from the same seeds; a warm start keeps its share
+of them. Writes what its samples are worth (of points: modes, the share within 3 standard deviations of one, distance;
+of images: FD, precision, recall) into docs/results.md, between the two marks of the preset.
 """
 
 from __future__ import annotations
@@ -24,28 +26,37 @@ from studio.core.evaluation import Evaluation
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
 from studio.core.presets import presets
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.runs import Run
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
+ONE_SHOT = "one shot, diffusion as augmentation"
 VARIANTS: dict[str, dict[str, Any]] = {
     "T = 4, as in the preset": {},
-    "T = 1": {"num_steps": 1},
-    "T = 2": {"num_steps": 2},
-    "T = 8": {"num_steps": 8},
     "no z": {"latent": 0},
-    "predicts x_s itself": {"predict": "x_s"},
+    "T = 8": {"num_steps": 8},
+    "T = 2": {"num_steps": 2},
+    ONE_SHOT: {"process": "one_shot"},
     "predicts the noise": {"predict": "noise"},
-    "one shot, diffusion as augmentation": {"process": "one_shot"},
+    "predicts x_s itself": {"predict": "x_s"},
+    "T = 1": {"num_steps": 1},
     "hinge loss": {"loss": "hinge"},
     "Wasserstein loss": {"loss": "wasserstein"},
 }
+BESIDE_THE_PAPER: dict[str, dict[str, Any]] = {
+    "noise as in the paper, β_max = 20": {"beta_max": 20.0},
+    "no energy score": {"score_weight": 0.0},
+    "the discriminator compares 4 items": {"group": 4},
+}
+"""What the presets of images do otherwise, taken back."""
 METRICS = {"points": ("modes", "sliced_wasserstein"), "image": ("fd", "manifold")}
 SCORES = {
     "points": {"modes": "modes", "near": "within 3σ", "mode_kl": "KL of modes", "sliced_wasserstein": "sliced W2"},
     "image": {"fd": "FD", "precision": "precision", "recall": "recall"},
 }
 FORMATS = {"modes": ".1f", "near": ".1%", "mode_kl": ".4f", "sliced_wasserstein": ".3f", "fd": ".2f"}
+COUNTS = {"points": 10_000, "image": 1_000}
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -54,10 +65,28 @@ def marks(preset: str) -> tuple[str, str]:
     return f"<!-- ddgan ablations, {preset}: begin -->\n", f"<!-- ddgan ablations, {preset}: end -->\n"
 
 
+def variants(preset: TrainConfig) -> dict[str, dict[str, Any]]:
+    """What is changed in a preset, by name."""
+    return VARIANTS | (BESIDE_THE_PAPER if preset.data.kind == "image" else {})
+
+
 def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int) -> TrainConfig:
     """The preset with some knobs of its recipe changed."""
+    recipe = replace(preset.recipe, **changes)
+    assert isinstance(recipe, Adversarial)
+    if recipe.warm_start:
+        recipe = replace(recipe, warm_start=round(recipe.warm_start * steps / preset.run.steps))
+    if recipe.warm_start and recipe.process == "one_shot":
+        # Pure noise tells nothing to start from. It plays from its first step on, and such steps cost some three times
+        # as much: half as many take as long.
+        recipe, steps = replace(recipe, warm_start=0, game_rate=0.25), steps // 2
     run = replace(preset.run, steps=steps, seed=seed, preview_every=0.0, rewind_mb=0, score_every=0.0)
-    return replace(preset, recipe=replace(preset.recipe, **changes), run=run)
+    return replace(preset, recipe=recipe, run=run)
+
+
+def folder_of(out: Path, preset: str, name: str, steps: int, seed: int) -> Path:
+    """Where a variant is trained and scored."""
+    return out / f"{preset} {name} {steps} {seed}".replace(",", "").replace(" ", "-").replace("=", "")
 
 
 def trained(config: TrainConfig, folder: Path) -> float:
@@ -97,11 +126,11 @@ def main() -> None:
     options.add_argument("--preset", default="gaussians-gan")
     options.add_argument("--steps", type=int, default=1200, help="training steps of each variant")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
-    options.add_argument("--count", type=int, default=10_000)
+    options.add_argument("--count", type=int, help="samples of each: 10,000 points or 1,000 images")
+    options.add_argument("--measured", action="store_true", help="only write down what was measured")
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
-    print_header(f"{chosen.steps:,} training steps each, {chosen.count:,} samples")
     path = DOCS / "results.md"
     before = path.read_text(encoding="utf-8")
     ends = marks(chosen.preset)
@@ -109,23 +138,25 @@ def main() -> None:
         raise SystemExit(f"{path} must have the lines {ends[0].strip()} and {ends[1].strip()}, once each.")
     preset = presets()[chosen.preset]
     kind, columns = preset.data.kind, SCORES[preset.data.kind]
+    count = chosen.count or COUNTS[kind]
+    print_header(f"{chosen.steps:,} training steps each, {count:,} samples")
     lines = [f"| | {' | '.join(columns.values())} | evaluations | training |", f"|---|{'---|' * (len(columns) + 2)}"]
-    for name, changes in VARIANTS.items():
+    for name, changes in variants(preset).items():
         rows, seconds = [], []
-        for seed in chosen.seeds:
+        folders = {seed: folder_of(chosen.out, chosen.preset, name, chosen.steps, seed) for seed in chosen.seeds}
+        if chosen.measured and not all((folder / "scores" / "cells").is_dir() for folder in folders.values()):
+            continue
+        for seed, folder in folders.items():
             config = variant(preset, changes, chosen.steps, seed)
-            folder = chosen.out / f"{chosen.preset} {name} {chosen.steps} {seed}".replace(",", "").replace(
-                " ", "-"
-            ).replace("=", "")
             seconds.append(trained(config, folder))
-            rows.append(scored(folder, kind, chosen.count))
+            rows.append(scored(folder, kind, count))
         cells = [written([row[score] for row in rows], FORMATS.get(score, ".3f")) for score in columns]
         lines.append(
             f"| {name} | {' | '.join(cells)} | {config.recipe.own_steps} | {statistics.fmean(seconds):.0f} s |"
         )
         print(lines[-1], flush=True)
     seeds = f"seed{'s' * (len(chosen.seeds) > 1)} {', '.join(map(str, chosen.seeds))}"
-    head = f"{chosen.steps:,} training steps of {preset.run.batch} items, {seeds}, {chosen.count:,} samples of each."
+    head = f"{chosen.steps:,} training steps of {preset.run.batch} items, {seeds}, {count:,} samples of each."
     begin, end = (before.index(mark) for mark in ends)
     text = f"{before[: begin + len(ends[0])]}\n{head}\n\n" + "\n".join(lines) + f"\n\n{before[end:]}"
     write_text(path, text)

@@ -33,6 +33,17 @@ def presets() -> dict[str, TrainConfig]:
         "two-moons": _points("Two moons", TwoMoons()),
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
+        "digits-gan": TrainConfig(
+            title="Digits, DDGAN",
+            recipe=_game_of_images(warm_start=5000, game_rate=0.1, d_rate=3e-3, score_spread=0.5),
+            run=RunKnobs(steps=7000),
+        ),
+        "fashion-gan": TrainConfig(
+            title="Fashion, DDGAN",
+            data=FashionMNIST(),
+            recipe=_game_of_images(warm_start=3500, game_rate=0.2, d_rate=2.4e-3, score_spread=0.7),
+            run=RunKnobs(steps=6050),
+        ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
     }
@@ -47,6 +58,24 @@ def preset_for(data: DatasetSpec) -> TrainConfig:
     own = (preset for preset in known if type(preset.data) is type(data))
     like = next(own, None) or next(preset for preset in known if preset.data.kind == data.kind)
     return replace(like, title=data.title, data=data)
+
+
+def _game_of_images(*, warm_start: int, game_rate: float, d_rate: float, score_spread: float) -> Adversarial:
+    """A game that starts from a denoiser's means, and is held to the data by the energy score.
+
+    Rates fall to 0 over the whole training, so that both players begin at less than is set.
+    """
+    return Adversarial(
+        beta_max=7.0,
+        group=1,
+        r1=0.5,
+        r1_every=8,
+        d_rate=d_rate,
+        warm_start=warm_start,
+        game_rate=game_rate,
+        score_weight=1.0,
+        score_spread=score_spread,
+    )
 
 
 def _points_gan(title: str, data: DatasetSpec) -> TrainConfig:

@@ -71,6 +71,14 @@ class TestSteps:
     def test_betas_are_the_papers(self, steps: int) -> None:
         assert BigSteps(num_steps=steps).betas() == pytest.approx(BETAS[steps], abs=1e-6)
 
+    def test_less_noise_is_the_same_process_with_a_smaller_rate(self) -> None:
+        recipe = Adversarial(num_steps=2, beta_max=7.0)
+        # -ln alpha_bar(1) = (7 - 0.1) / 2 + 0.1, but for what it is at the time of the data, 0.001.
+        expected = math.exp(-(3.55 - 0.5 * 6.9e-6 - 1e-4))
+        assert recipe.schedule.alpha_bar[-1] == pytest.approx(expected)
+        tables = learner_of(recipe)._tables
+        assert float(tables.alpha[-1]) == pytest.approx(math.sqrt(expected))
+
     def test_four_steps_have_the_papers_levels_and_posterior(self) -> None:
         schedule = BigSteps(num_steps=4)
         assert schedule.alpha_bar == pytest.approx((0.521745, 0.078676, 0.003429, 4.319e-5), rel=1e-3)
@@ -247,35 +255,58 @@ def test_one_alternation_equals_the_same_by_hand(loss: str) -> None:
 
 
 def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss is EDM's of x0 at the recipe's own levels; D learns in its last steps, G moves by a share after."""
+    """EDM's loss of x0 at the recipe's own levels, without z; D learns in its last steps, then G moves by a share."""
     monkeypatch.setattr("studio.core.recipes.adversarial.JUDGE_LEAD", 1)
     learner = learner_of(Adversarial(warm_start=2, game_rate=0.25))
     noise, batch = Noise(0, range(8)), batch_of((2,))
     pairs = learner._pairs(batch.x0, noise, 1)
     with torch.no_grad():
-        made = learner._make(learner._generator, pairs, None, noise, 1)
+        made = learner._generator.inner.believe(pairs.x_t, pairs.level, None, torch.zeros(8, learner.recipe.latent))
     variance = pairs.level.sigma**2 / (pairs.level.alpha**2 + pairs.level.sigma**2)  # c_out squared, of unit data
     expected = ((made - batch.x0).square().mean(1) / variance).mean()
     told = [learner.step(batch, noise=noise, index=index) for index in range(2)]
     assert float(told[0]["loss"]) == pytest.approx(float(expected), rel=1e-4)
     assert ["d_loss" in found for found in told] == [False, True]
+    assert_moves_by(0.25, learner, dataclasses.replace(learner.recipe, game_rate=1.0), index=2)
+
+
+def assert_moves_by(share: float, learner: AdversarialLearner, other: Adversarial, index: int) -> None:
+    """Step ``index`` moves the generator by a share of what it does under another recipe."""
     before = [weight.detach().clone() for weight in learner.denoiser.parameters()]
     whole = copy.deepcopy(learner)
-    whole.recipe = dataclasses.replace(learner.recipe, game_rate=1.0)
+    whole.recipe = other
     for each in (learner, whole):
-        each.step(batch, noise=noise, index=2)
+        each.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
     moved, fully = (
         [weight.detach() - old for weight, old in zip(each.denoiser.parameters(), before, strict=True)]
         for each in (learner, whole)
     )
     for part, all_of_it in zip(moved, fully, strict=True):
-        assert torch.allclose(part, 0.25 * all_of_it, atol=1e-6)
+        assert torch.allclose(part, share * all_of_it, atol=1e-6)
 
 
-def test_the_energy_score_is_the_one_by_hand() -> None:
+def test_the_rate_of_a_warm_start_falls_to_its_end() -> None:
+    learner = learner_of(Adversarial(warm_start=1000))
+    assert_moves_by(0.75, learner, dataclasses.replace(learner.recipe, warm_start=10_000_000), index=250)
+
+
+def test_a_warm_start_knows_no_z_and_leaves_it_a_soft_voice() -> None:
+    def mapping(learner: AdversarialLearner) -> list[Tensor]:
+        return [weight.detach().clone() for name, weight in learner.denoiser.named_parameters() if "mapping" in name]
+
+    plain, warm = learner_of(Adversarial()), learner_of(Adversarial(warm_start=3))
+    before = mapping(warm)
+    assert torch.equal(before[-2], 0.2 * mapping(plain)[-2])
+    for index in range(2):
+        warm.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
+    assert torch.equal(mapping(warm)[0], before[0])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_energy_score_is_the_one_by_hand(share: float) -> None:
     """Half the mean distance of two draws is taken off their distance to the truth, over the whole and its patches."""
     facts = DataFacts(shape=(1, 8, 8), num_classes=0, mean=0.0, std=1.0)
-    learner = learner_of(Adversarial(latent=4, d_width=8), facts)
+    learner = learner_of(Adversarial(latent=4, d_width=8, score_spread=share), facts)
     noise, x0 = Noise(0, range(4)), batch_of((1, 8, 8), 4).x0
     pairs = learner._pairs(x0, noise, 3)
 
@@ -290,7 +321,7 @@ def test_the_energy_score_is_the_one_by_hand() -> None:
 
     with torch.no_grad():
         one, other = believe(Stream.LATENT), believe(Stream.OTHER_LATENT)
-        expected = 0.5 * (apart(one, x0) + apart(other, x0)) - 0.5 * apart(one, other)
+        expected = 0.5 * (apart(one, x0) + apart(other, x0)) - 0.5 * share * apart(one, other)
         c_out = pairs.level.sigma / (pairs.level.alpha**2 + pairs.level.sigma**2).sqrt()
         found = learner._energy_score(one, x0, pairs, None, noise, 3)
     assert torch.allclose(found, expected / c_out, rtol=1e-4)
@@ -306,6 +337,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "wasserstein": {"loss": "wasserstein"},
     "warm": {"warm_start": 2, "game_rate": 0.1},
     "energy score": {"score_weight": 0.5},
+    "less noise, nobody compared": {"beta_max": 7.0, "group": 1},
     "energy score, x_s, no z": {"score_weight": 0.5, "predict": "x_s", "latent": 0},
 }
 
@@ -431,7 +463,7 @@ def test_a_generator_without_noise_says_what_it_lacks() -> None:
 
 class TestDiscriminator:
     def test_it_sees_both_ends_the_level_and_the_class(self) -> None:
-        judge = discriminator((1, 8, 8), 3, 8)
+        judge = discriminator((1, 8, 8), 3, 8, group=4)
         x_s, x_t = (Noise(seed, range(4)).normal((1, 8, 8), 0) for seed in (0, 1))
         plain = (x_s, x_t, torch.zeros(4), torch.zeros(4, dtype=torch.int64))
         other = (x_t, x_s, torch.ones(4), torch.ones(4, dtype=torch.int64))
@@ -446,7 +478,8 @@ class TestDiscriminator:
         found = with_spread(x, group=2)
         # Items half a batch apart make a group: (0, 4) and (1, 1).
         assert torch.allclose(found[:, 1], torch.tensor([2.0, 1e-4, 2.0, 1e-4]), atol=1e-5)
-        assert with_spread(torch.zeros(5, 3, 2, 2)).shape == (5, 4, 2, 2)
+        assert with_spread(torch.zeros(5, 3, 2, 2), 4).shape == (5, 4, 2, 2)
+        assert torch.allclose(with_spread(x, group=1)[:, 1], torch.tensor(1e-4))
 
 
 class TestBalance:

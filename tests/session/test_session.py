@@ -278,7 +278,7 @@ def test_estimate_counts_the_discriminator() -> None:
         (found[width],) = [event for event in collect(EstimateJob(config)) if isinstance(event, events.Estimate)]
     assert found[8].num_parameters == found[256].num_parameters
     data = tiny().data.load()
-    small, large = (num_parameters(discriminator(data.shape, data.num_classes, width)) for width in (8, 256))
+    small, large = (num_parameters(discriminator(data.shape, data.num_classes, width, 4)) for width in (8, 256))
     more = found[256].memory - found[8].memory
     assert 16 * (large - small) < more < 1.5 * 16 * (large - small)
 

@@ -17,8 +17,6 @@ from torch.nn import functional
 from studio.core.networks.layers import LevelEmbedding
 
 SLOPE = 0.2
-GROUP = 4
-"""Items that are compared with each other by the minibatch standard deviation."""
 
 
 class Discriminator(nn.Module, abc.ABC):
@@ -29,11 +27,14 @@ class Discriminator(nn.Module, abc.ABC):
         """x_s, x_t (B, ...), log-SNR of x_t (B,), cond (B,) or None -> (B,)."""
 
 
-def discriminator(shape: tuple[int, ...], num_classes: int, width: int) -> Discriminator:
-    """The discriminator for items of ``shape``, (C, H, W) or (D,); its finest layer has ``width`` channels."""
+def discriminator(shape: tuple[int, ...], num_classes: int, width: int, group: int) -> Discriminator:
+    """The discriminator for items of ``shape``, (C, H, W) or (D,); its finest layer has ``width`` channels.
+
+    So many items as ``group`` says are compared with each other: see :func:`with_spread`.
+    """
     if len(shape) == 3:
-        return ImageDiscriminator(shape, num_classes, width)
-    return PointDiscriminator(shape[0], num_classes, width)
+        return ImageDiscriminator(shape, num_classes, width, group)
+    return PointDiscriminator(shape[0], num_classes, width, group)
 
 
 class ImageDiscriminator(Discriminator):
@@ -42,9 +43,9 @@ class ImageDiscriminator(Discriminator):
     Both images are folded by pixel-unshuffle at the input, as the generator's are.
     """
 
-    def __init__(self, shape: tuple[int, ...], num_classes: int, width: int, patch: int = 2) -> None:
+    def __init__(self, shape: tuple[int, ...], num_classes: int, width: int, group: int, patch: int = 2) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, self.group = patch, group
         embedding, most = 4 * width, 4 * width
         self.embedding = LevelEmbedding(embedding, num_classes)
         self.enter = nn.Conv2d(2 * shape[0] * patch**2, width, 3, padding=1)
@@ -70,15 +71,16 @@ class ImageDiscriminator(Discriminator):
         hidden = self.enter(folded)
         for block in self.blocks:
             hidden = block(hidden, embedding)
-        hidden = self.leave(functional.leaky_relu(with_spread(hidden), SLOPE))
+        hidden = self.leave(functional.leaky_relu(with_spread(hidden, self.group), SLOPE))
         return self.head(functional.leaky_relu(hidden, SLOPE).sum((2, 3)), embedding)
 
 
 class PointDiscriminator(Discriminator):
     """A residual MLP on both points."""
 
-    def __init__(self, dims: int, num_classes: int, width: int, depth: int = 3) -> None:
+    def __init__(self, dims: int, num_classes: int, width: int, group: int, depth: int = 3) -> None:
         super().__init__()
+        self.group = group
         self.embedding = LevelEmbedding(width, num_classes)
         self.enter = nn.Linear(2 * dims, width)
         self.shifts = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
@@ -91,7 +93,7 @@ class PointDiscriminator(Discriminator):
         hidden = self.enter(torch.cat([x_s, x_t], 1))
         for shift, block in zip(self.shifts, self.blocks, strict=True):
             hidden = hidden + block(functional.leaky_relu(hidden + shift(embedding), SLOPE))
-        hidden = self.leave(functional.leaky_relu(with_spread(hidden), SLOPE))
+        hidden = self.leave(functional.leaky_relu(with_spread(hidden, self.group), SLOPE))
         return self.head(functional.leaky_relu(hidden, SLOPE), embedding)
 
 
@@ -125,11 +127,11 @@ class _Head(nn.Module):
         return self.linear(features).squeeze(1) + agreement
 
 
-def with_spread(x: Tensor, group: int = GROUP) -> Tensor:
+def with_spread(x: Tensor, group: int) -> Tensor:
     """x (B, C, ...) and one more channel: how far the items of a group lie apart, on the average.
 
     The minibatch standard deviation (arXiv 1710.10196, section 3): samples that are all alike give themselves away.
-    Groups are of ``group`` items, or of the largest number below that divides the batch.
+    Groups are of ``group`` items, or of the largest number below that divides the batch; 1 compares none.
     """
     size = next(n for n in range(min(group, len(x)), 0, -1) if len(x) % n == 0)
     # Items of a group lie a stride apart, so that stratified steps do not fall into groups of their own.

@@ -32,6 +32,14 @@ class LevelEmbedding(nn.Module):
         self.classes = nn.Embedding(num_classes + 1, width) if num_classes else None
         self.mapping = Mapping(latent, width) if latent else None
 
+    @torch.no_grad()
+    def soften_latent(self, share: float) -> None:
+        """Let z count for a ``share`` of what it did."""
+        if self.mapping is not None:
+            last = self.mapping.layers[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.mul_(share)
+
     def forward(self, log_snr: Tensor, cond: Tensor | None, z: Tensor | None = None) -> Tensor:
         angle = (2.0 / math.pi) * torch.atan(torch.exp(-0.5 * log_snr))
         phase = angle.unsqueeze(1) * self.frequencies

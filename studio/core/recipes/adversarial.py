@@ -28,6 +28,7 @@ from studio.core.knobs import knob
 from studio.core.levels import CLEAN, Level, expand, log_snr, posterior
 from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.networks.discriminator import discriminator
+from studio.core.networks.layers import LevelEmbedding
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec, adam
 from studio.core.recipes.balance import Balance
@@ -46,6 +47,15 @@ class Adversarial(Recipe):
     title = "DDGAN"
     family = "DDGAN"
     num_steps: int = knob(4, help="Denoising steps; each is one evaluation.", label="Steps", symbol="T", low=1, high=16)
+    beta_max: float = knob(
+        20.0,
+        help="Rate of noise at the end: 20 in the paper, for photographs. Less leaves more of a small picture standing "
+        "at every step, so that each is easier.",
+        label="Rate of noise",
+        symbol="β_max",
+        low=1.0,
+        high=100.0,
+    )
     latent: int = knob(
         32, help="Numbers in the latent that varies a step; 0 is a generator without one.", symbol="z", low=0, high=1024
     )
@@ -62,6 +72,13 @@ class Adversarial(Recipe):
     )
     r1_every: int = knob(16, help="Steps from one penalty to the next.", label="R1 every", low=1, high=1000)
     d_width: int = knob(32, help="Channels of the discriminator's finest layer.", label="Width of D", low=8, high=512)
+    group: int = knob(
+        4,
+        help="Items that the discriminator compares with each other (minibatch standard deviation); 1 for none.",
+        label="Group",
+        low=1,
+        high=64,
+    )
     d_rate: float = knob(
         5e-4, help="The discriminator's rate (Adam).", label="Rate of D", symbol="η_D", low=1e-7, high=0.1, log=True
     )
@@ -82,11 +99,18 @@ class Adversarial(Recipe):
     )
     score_weight: float = knob(
         0.0,
-        help="How much the energy score counts beside the game: it keeps the generator from losing modes.",
+        help="How much the energy score counts beside the game: it holds the generator to the data.",
         label="Energy score",
         symbol="λ",
         low=0.0,
         high=1000.0,
+    )
+    score_spread: float = knob(
+        1.0,
+        help="How far it drives two z apart: 1 as the data vary, less for likelier pictures, 0 to their middle.",
+        label="Spread of z",
+        low=0.0,
+        high=1.0,
     )
     label_dropout: float = knob(
         0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
@@ -94,7 +118,11 @@ class Adversarial(Recipe):
 
     @property
     def schedule(self) -> BigSteps:
-        return BigSteps(num_steps=1 if self.process == "one_shot" else self.num_steps)
+        return self.levels_of(1 if self.process == "one_shot" else self.num_steps)
+
+    def levels_of(self, num_steps: int) -> BigSteps:
+        """The forward process in so many steps."""
+        return BigSteps(num_steps=num_steps, beta_max=self.beta_max)
 
     @property
     def latent_size(self) -> int:
@@ -143,10 +171,14 @@ class Adversarial(Recipe):
     ) -> AdversarialLearner:
         with fresh_weights(seed):
             generator = self._generator(network, data)
-            judge = discriminator(data.shape, data.num_classes, self.d_width)
+            judge = discriminator(data.shape, data.num_classes, self.d_width, self.group)
         generator.to(device)
         module = generator.inner.network
         assert isinstance(module, Network)
+        if self.warm_start:
+            for part in module.modules():
+                if isinstance(part, LevelEmbedding):
+                    part.soften_latent(SOFT_Z)
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
@@ -196,7 +228,7 @@ class AdversarialLearner(Learner):
         # A generator of images at once makes those: after its one step comes clean data.
         self._makes_x_s = recipe.predict == "x_s" and recipe.process == "denoising"
         self._balance = Balance(recipe.latent > 0)
-        self._tables = Tables(BigSteps(num_steps=recipe.num_steps), next(judge.parameters()).device)
+        self._tables = Tables(recipe.levels_of(recipe.num_steps), next(judge.parameters()).device)
 
     def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
         labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
@@ -205,7 +237,7 @@ class AdversarialLearner(Learner):
         if index >= self.recipe.warm_start - JUDGE_LEAD:
             found |= self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
         if index < self.recipe.warm_start:
-            return found | self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
+            return found | self._warm_turn(batch.x0, labels, noise, index)
         return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
 
     def _judge_turn(
@@ -320,17 +352,22 @@ class AdversarialLearner(Learner):
         with autocast(x_s.device):
             return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
 
-    def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
-        """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8)."""
-        pairs = self._pairs(x0, noise, draw)
-        made = self._make(self._generator, pairs, labels, noise, draw)
+    def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, index: int) -> dict[str, Tensor]:
+        """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8).
+
+        No z can help with that: 0 stands in its place, else the generator would learn not to listen to it.
+        """
+        pairs = self._pairs(x0, noise, 2 * index + 1)
+        nothing = x0.new_zeros(len(x0), self.recipe.latent) if self.recipe.latent else None
+        with autocast(x0.device):
+            made = self._generator.inner.believe(pairs.x_t, pairs.level, labels, nothing).float()
         error = (made - self._wanted(x0, pairs)).square().flatten(1).mean(1)
         sample_loss = self._per_c_out(pairs).square() * error
         loss = sample_loss.mean()
         self._forget_gradients()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
-        self._move_generator()
+        self._move_generator(1.0 - index / self.recipe.warm_start)
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "grad_norm": norm} | found
 
@@ -353,15 +390,15 @@ class AdversarialLearner(Learner):
     ) -> Tensor:
         """(B,): how far what G makes lies from the truth, less half of how far two z lie apart, in units of c_out.
 
-        The score is proper: it is lowest where G(x_t, z) is distributed as the truth given x_t (Gneiting and Raftery,
-        "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
+        With the whole spread the score is proper: it is lowest where G(x_t, z) is distributed as the truth given x_t
+        (Gneiting and Raftery, "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
         """
         wanted, weight = self._wanted(x0, pairs), self._per_c_out(pairs)
         if not self.recipe.latent:
             return weight * _distance(made, wanted)
         other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
         to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
-        return weight * (to_truth - 0.5 * _distance(made, other))
+        return weight * (to_truth - 0.5 * self.recipe.score_spread * _distance(made, other))
 
     def _per_c_out(self, pairs: Pairs) -> Tensor:
         """(B,): 1 / c_out of EDM, in the VP frame."""
@@ -384,6 +421,8 @@ class AdversarialLearner(Learner):
         return self._balance.complaint(step, scalars)
 
 
+SOFT_Z = 0.2
+"""How much z counts at the end of a warm start, which knew none: more would tear the pictures apart."""
 JUDGE_LEAD = 500
 """Last steps of a warm start in which the discriminator learns already: a new one would mislead the generator."""
 SPREAD_EVERY = 16
