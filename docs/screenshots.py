@@ -100,7 +100,7 @@ def stop(window: MainWindow) -> None:
 def sampled(window: MainWindow, model: str, scheme: theme.Scheme, workspace: str, share: float = 1.0) -> None:
     """A model that ships, sampled, at ``share`` of the way from noise to sample."""
     theme.set_scheme(scheme)
-    path = str(next(resources.shipped_checkpoints().glob(f"{model}*.safetensors")))
+    path = str(resources.shipped_checkpoints() / f"{model}.safetensors")
     window.library.select(path)
     window.choose_model(path)
     window.show_workspace(workspace)
@@ -110,9 +110,14 @@ def sampled(window: MainWindow, model: str, scheme: theme.Scheme, workspace: str
     settle(window)
 
 
+def held(window: MainWindow) -> None:
+    """The z of a digit in hand, in the middle of its plane."""
+    sampled(window, "mnist-ddgan", "dark", "Latent")
+
+
 def scheduled(window: MainWindow) -> None:
     """A short schedule that the digits keep, drawn beside plain ones."""
-    sampled(window, "mnist", "light", "Schedule")
+    sampled(window, "mnist-ddpm", "light", "Schedule")
     assert window.schedule is not None
     kept = read_header(Path(window.library.selected() or "")).schedules
     window.schedule.show_page("Steps")
@@ -124,7 +129,7 @@ def searched(window: MainWindow) -> None:
     """A search on a copy of the digits, judged by the denoising error: a minute, most of it the schedule network's."""
     from studio.core.schedule_judges import ByError  # it loads torch, which the window shows before
 
-    shipped = next(resources.shipped_checkpoints().glob("mnist*.safetensors"))
+    shipped = resources.shipped_checkpoints() / "mnist-ddpm.safetensors"
     path = resources.user_folder() / "copy" / "digits.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(shipped, path)
@@ -144,7 +149,7 @@ def searched(window: MainWindow) -> None:
 
 def measured(window: MainWindow) -> None:
     """The lanes of the digits, scored: a small measurement, of a minute or two."""
-    sampled(window, "mnist", "light", "Compare")
+    sampled(window, "mnist-ddpm", "light", "Compare")
     assert window.compare is not None
     quality = window.compare.quality
     window.compare.show_page("Quality")
@@ -181,17 +186,18 @@ def main() -> None:
     parser.add_argument("--train-seconds", type=float, default=75.0, help="how long to train before the picture")
     parser.add_argument(
         "--only",
-        default="train,trajectory,schedule,search,points,compare,quality,rewind",
+        default="train,trajectory,schedule,search,points,latent,compare,quality,rewind",
         help="which ones, with commas",
     )
     options = parser.parse_args()
     scenes: dict[str, Callable[[MainWindow], None]] = {
         "train": lambda window: train(window, options.train_seconds),
-        "trajectory": lambda window: sampled(window, "mnist", "dark", "Trajectory", 0.55),
+        "trajectory": lambda window: sampled(window, "mnist-ddpm", "dark", "Trajectory", 0.55),
         "schedule": scheduled,
         "search": searched,
-        "points": lambda window: sampled(window, "swiss", "dark", "Trajectory", 0.7),
-        "compare": lambda window: sampled(window, "mnist", "light", "Compare"),
+        "points": lambda window: sampled(window, "swiss-roll", "dark", "Trajectory", 0.7),
+        "latent": held,
+        "compare": lambda window: sampled(window, "mnist-ddpm", "light", "Compare"),
         "quality": measured,
         "rewind": rewound,
     }

@@ -230,9 +230,8 @@ class TestSample:
         assert not out.parent.exists()
 
     def test_a_model_that_ships_goes_by_its_name(self, tmp_path: Path) -> None:
-        name = min(resources.shipped_checkpoints().glob("mnist*.safetensors")).stem
         out = tmp_path / "digits.png"
-        assert main(["sample", name, "--count", "2", "--steps", "2", "--label", "3", "--out", str(out)]) == 0
+        assert main(["sample", "mnist-ddpm", "--count", "2", "--steps", "2", "--label", "3", "--out", str(out)]) == 0
         assert out.is_file()
 
 
