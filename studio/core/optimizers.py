@@ -45,6 +45,11 @@ def adam(
     return _with_initial(found)
 
 
+def muon(weights: Iterable[nn.Parameter], rate: float, momentum: float) -> torch.optim.Optimizer:
+    """Muon, for weights of two or more dimensions."""
+    return _with_initial(Muon(weights, lr=rate, momentum=momentum))
+
+
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
     """Set every learning rate to ``factor`` in [0, 1] times its full value."""
     for optimizer in optimizers:
@@ -70,8 +75,7 @@ class MuonSpec(OptimizerSpec):
         matrices = network.hidden_matrices()
         known = {id(weight) for weight in matrices}
         rest = [weight for weight in network.parameters() if id(weight) not in known]
-        muon = Muon(matrices, lr=self.learning_rate, momentum=self.momentum)
-        return [_with_initial(muon), adam(rest, self.adam_rate)]
+        return [muon(matrices, self.learning_rate, self.momentum), adam(rest, self.adam_rate)]
 
 
 @register("optimizer", "adam")

@@ -35,14 +35,14 @@ def presets() -> dict[str, TrainConfig]:
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
-            recipe=_game_of_images(warm_start=5000, game_rate=0.1, d_rate=3e-3, score_spread=0.5),
-            run=RunKnobs(steps=7000),
+            recipe=_game_of_images(beta_max=7.0, game_rate=0.2),
+            run=RunKnobs(steps=9150),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
-            recipe=_game_of_images(warm_start=3500, game_rate=0.2, d_rate=2.4e-3, score_spread=0.7),
-            run=RunKnobs(steps=6050),
+            recipe=_game_of_images(beta_max=8.0, game_rate=0.3),
+            run=RunKnobs(steps=9150),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -60,21 +60,22 @@ def preset_for(data: DatasetSpec) -> TrainConfig:
     return replace(like, title=data.title, data=data)
 
 
-def _game_of_images(*, warm_start: int, game_rate: float, d_rate: float, score_spread: float) -> Adversarial:
+def _game_of_images(*, beta_max: float, game_rate: float) -> Adversarial:
     """A game that starts from a denoiser's means, and is held to the data by the energy score.
 
-    Rates fall to 0 over the whole training, so that both players begin at less than is set.
+    Rates fall to 0 over the whole training, so that both players begin at an eighth of what is set here.
     """
     return Adversarial(
-        beta_max=7.0,
+        beta_max=beta_max,
         group=1,
         r1=0.5,
         r1_every=8,
-        d_rate=d_rate,
-        warm_start=warm_start,
+        d_rate=8e-3,
+        d_muon_rate=0.06,
+        warm_start=8000,
         game_rate=game_rate,
         score_weight=1.0,
-        score_spread=score_spread,
+        score_spread=0.7,
     )
 
 

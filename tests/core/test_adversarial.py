@@ -337,6 +337,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "wasserstein": {"loss": "wasserstein"},
     "warm": {"warm_start": 2, "game_rate": 0.1},
     "energy score": {"score_weight": 0.5},
+    "Muon for D": {"d_muon_rate": 0.01},
     "less noise, nobody compared": {"beta_max": 7.0, "group": 1},
     "energy score, x_s, no z": {"score_weight": 0.5, "predict": "x_s", "latent": 0},
 }
@@ -472,6 +473,18 @@ class TestDiscriminator:
         for place in range(4):
             changed = [*plain[:place], other[place], *plain[place + 1 :]]
             assert not torch.allclose(judge(*changed), found)
+
+    @pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])
+    def test_muon_takes_its_hidden_matrices_and_adam_all_else(self, shape: tuple[int, ...]) -> None:
+        facts = DataFacts(shape=shape, num_classes=3, mean=0.0, std=1.0)
+        learner = learner_of(Adversarial(d_width=8, d_muon_rate=0.01), facts)
+        muon, adam = learner._judge_optimizers
+        names = {id(weight): name for name, weight in learner._judge.named_parameters()}
+        taken, left = ([names[id(weight)] for weight in each.param_groups[0]["params"]] for each in (muon, adam))
+        assert sorted(taken + left) == sorted(names.values())
+        assert {name.split(".")[0] for name in taken} == {"blocks", "leave"}
+        assert not any(name.endswith("bias") for name in taken)
+        assert {name.split(".")[0] for name in left} >= {"enter", "head", "embedding"}
 
     def test_the_spread_of_a_group_is_one_more_channel(self) -> None:
         x = torch.tensor([[0.0], [1.0], [4.0], [1.0]])

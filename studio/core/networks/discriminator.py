@@ -26,6 +26,11 @@ class Discriminator(nn.Module, abc.ABC):
     def forward(self, x_s: Tensor, x_t: Tensor, log_snr: Tensor, cond: Tensor | None = None) -> Tensor:
         """x_s, x_t (B, ...), log-SNR of x_t (B,), cond (B,) or None -> (B,)."""
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The weights of two or more dimensions between the first layer and the head, without the embedding's."""
+        hidden = [weight for name, weight in self.named_parameters() if name.startswith(("blocks.", "leave."))]
+        return [weight for weight in hidden if weight.ndim >= 2]
+
 
 def discriminator(shape: tuple[int, ...], num_classes: int, width: int, group: int) -> Discriminator:
     """The discriminator for items of ``shape``, (C, H, W) or (D,); its finest layer has ``width`` channels.

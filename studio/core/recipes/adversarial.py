@@ -27,10 +27,10 @@ from studio.core.device import autocast
 from studio.core.knobs import knob
 from studio.core.levels import CLEAN, Level, expand, log_snr, posterior
 from studio.core.networks.base import Network, NetworkSpec, fresh_weights
-from studio.core.networks.discriminator import discriminator
+from studio.core.networks.discriminator import Discriminator, discriminator
 from studio.core.networks.layers import LevelEmbedding
 from studio.core.noise import Noise, Stream
-from studio.core.optimizers import OptimizerSpec, adam
+from studio.core.optimizers import OptimizerSpec, adam, muon
 from studio.core.recipes.balance import Balance
 from studio.core.recipes.base import DataFacts, Learner, Recipe, hide_labels
 from studio.core.registry import register
@@ -81,6 +81,13 @@ class Adversarial(Recipe):
     )
     d_rate: float = knob(
         5e-4, help="The discriminator's rate (Adam).", label="Rate of D", symbol="η_D", low=1e-7, high=0.1, log=True
+    )
+    d_muon_rate: float = knob(
+        0.0,
+        help="Muon's rate for the discriminator's hidden matrices, which it teaches sooner; 0 leaves them to Adam.",
+        label="Muon's rate of D",
+        low=0.0,
+        high=1.0,
     )
     warm_start: int = knob(
         0,
@@ -214,15 +221,15 @@ class AdversarialLearner(Learner):
         recipe: Adversarial,
         denoiser: Denoiser,
         generator: Latent,
-        judge: nn.Module,
+        judge: Discriminator,
         optimizers: list[torch.optim.Optimizer],
     ) -> None:
         self.recipe = recipe
         self.denoiser = denoiser
         self.companion = judge
         self._generator_optimizers = optimizers
-        self._judge_optimizer = adam(judge.parameters(), recipe.d_rate, beta1=0.5, beta2=0.9)
-        self.optimizers = [*optimizers, self._judge_optimizer]
+        self._judge_optimizers = _optimizers_of(judge, recipe)
+        self.optimizers = [*optimizers, *self._judge_optimizers]
         self._generator, self._judge = generator, judge
         self._play = PLAYS[recipe.loss]
         # A generator of images at once makes those: after its one step comes clean data.
@@ -256,10 +263,12 @@ class AdversarialLearner(Learner):
             penalty = gradient_penalty(real_logits, real)
             loss = loss + 0.5 * self.recipe.r1 * penalty
             found["r1"] = penalty.detach()
-        self._judge_optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._judge_optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         found["d_grad_norm"] = _gradient_norm(self._judge)
-        self._judge_optimizer.step()
+        for optimizer in self._judge_optimizers:
+            optimizer.step()
         real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
         if self.recipe.loss != "wasserstein":  # a critic's logits have no zero that divides real from made up
             found["d_right"] = 0.5 * ((real_logits > 0.0).float().mean() + (fake_logits < 0.0).float().mean())
@@ -470,6 +479,16 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
         scales += [functional.avg_pool2d(pixels, side, ceil_mode=True).flatten(1) for side in PATCHES]
     # The square root has no slope at 0, where two z make the same.
     return torch.stack([(scale + 1e-12).sqrt().mean(1) for scale in scales]).mean(0)
+
+
+def _optimizers_of(judge: Discriminator, recipe: Adversarial) -> list[torch.optim.Optimizer]:
+    """Adam as GANs have it, and Muon for the hidden matrices where that has a rate."""
+    if not recipe.d_muon_rate:
+        return [adam(judge.parameters(), recipe.d_rate, beta1=0.5, beta2=0.9)]
+    matrices = judge.hidden_matrices()
+    known = {id(weight) for weight in matrices}
+    rest = [weight for weight in judge.parameters() if id(weight) not in known]
+    return [muon(matrices, recipe.d_muon_rate, 0.9), adam(rest, recipe.d_rate, beta1=0.5, beta2=0.9)]
 
 
 def _gradient_norm(module: nn.Module) -> Tensor:
