@@ -183,6 +183,8 @@ class TestPad:
 
     def test_the_result_follows_the_drag_and_then_the_draws(self, bench: Bench) -> None:
         panel = bench.open()
+        panel.controls.label.setValue("none")
+        bench.settle()
         before = bench.sample()
         bench.jobs.clear()
         QTest.mousePress(panel.pad, Qt.MouseButton.LeftButton, pos=point(panel.pad, 0, 0))
@@ -438,6 +440,7 @@ class TestWalk:
 class TestKeeping:
     def test_a_kept_z_comes_back_with_its_sample(self, bench: Bench) -> None:
         panel = bench.open()
+        assert panel.controls.label.value() == "0", "the first class, until one is chosen"
         panel.controls.label.setValue("3")
         press(panel.pad, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
         bench.settle()

@@ -209,7 +209,9 @@ class LatentControls(Side):
             )
             before = self.label.value()
             self.label.set_options([("none", "none"), *((name, name) for name in class_names)])
-            self.label.setValue(before)
+            # A sample of no class in particular is the poorest way to begin.
+            self.label.setValue(class_names[0] if class_names and not self._class_chosen else before)
+            self._class_chosen |= bool(class_names)
         self._class_field.set_enabled(bool(class_names), "this model has no classes")
         self._noise_field.set_enabled(adds_noise and num_steps > 1, "no step of this model adds noise")
         self._refresh()
@@ -264,6 +266,7 @@ class LatentControls(Side):
                 slider.setValue(_number(state.get(name), slider.value()))
             self.plane.setValue(state.get("plane"))
             label = str(state.get("label", "none"))
+            self._class_chosen = "label" in state
             if label != "none":  # the classes are known once a model is
                 self.label.set_options([("none", "none"), (label, label)])
             self.label.setValue(label)
@@ -300,7 +303,7 @@ class LatentControls(Side):
         self.redraw_button = QPushButton("Redraw")
         self.redraw_button.setProperty("lock", True)
         self.start_seed, self.noise_seed = SeedEdit("x_T seed"), SeedEdit("noise seed")
-        self.label = Choice([("none", "none")])
+        self.label, self._class_chosen = Choice([("none", "none")]), False
         self.first, self.second = Choice([(IN_HAND, "z in hand")]), Choice([(NEXT, "z of seed 1")])
         self.frames = LabeledSlider(LEAST_FRAMES, MOST_FRAMES, integer=True, value=48)
         self.play_button, self.export_button = QPushButton("Play walk"), QPushButton("Export…")
