@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from studio.core.files import write_text
+
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser whose help is the script's docstring."""
@@ -33,6 +35,17 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (head, tuple("-" * width for width in widths), *rows):
         rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         print("  ".join((row[0].ljust(widths[0]), *rest)), flush=True)
+
+
+def between(path: Path, marks: tuple[str, str], chapter: str | None = None) -> None:
+    """Write ``chapter`` between two lines of a file; without one, only look whether both are there, once each."""
+    text = path.read_text(encoding="utf-8")
+    if not all(text.count(mark) == 1 for mark in marks):
+        raise SystemExit(f"{path} must have the lines {marks[0].strip()} and {marks[1].strip()}, once each.")
+    if chapter is not None:
+        start, rest = text.split(marks[0])
+        write_text(path, f"{start}{marks[0]}{chapter}\n{marks[1]}{rest.split(marks[1])[1]}")
+        print(f"written: {path}")
 
 
 def isolate(home: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, print_header
+from common import between, parser, print_header
 
 from studio.core import events
 from studio.core.config import TrainConfig
@@ -57,7 +57,7 @@ SCORES = {
 }
 FORMATS = {"modes": ".1f", "near": ".1%", "mode_kl": ".4f", "sliced_wasserstein": ".3f", "fd": ".2f"}
 COUNTS = {"points": 10_000, "image": 1_000}
-DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
 
 
 def marks(preset: str) -> tuple[str, str]:
@@ -72,8 +72,8 @@ def variants(preset: TrainConfig) -> dict[str, dict[str, Any]]:
 
 def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int) -> TrainConfig:
     """The preset with some knobs of its recipe changed."""
+    assert isinstance(preset.recipe, Adversarial)
     recipe = replace(preset.recipe, **changes)
-    assert isinstance(recipe, Adversarial)
     if recipe.warm_start:
         recipe = replace(recipe, warm_start=round(recipe.warm_start * steps / preset.run.steps))
     if recipe.warm_start and recipe.process == "one_shot":
@@ -131,11 +131,7 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
-    path = DOCS / "results.md"
-    before = path.read_text(encoding="utf-8")
-    ends = marks(chosen.preset)
-    if not all(before.count(mark) == 1 for mark in ends):
-        raise SystemExit(f"{path} must have the lines {ends[0].strip()} and {ends[1].strip()}, once each.")
+    between(RESULTS, marks(chosen.preset))
     preset = presets()[chosen.preset]
     kind, columns = preset.data.kind, SCORES[preset.data.kind]
     count = chosen.count or COUNTS[kind]
@@ -157,10 +153,7 @@ def main() -> None:
         print(lines[-1], flush=True)
     seeds = f"seed{'s' * (len(chosen.seeds) > 1)} {', '.join(map(str, chosen.seeds))}"
     head = f"{chosen.steps:,} training steps of {preset.run.batch} items, {seeds}, {count:,} samples of each."
-    begin, end = (before.index(mark) for mark in ends)
-    text = f"{before[: begin + len(ends[0])]}\n{head}\n\n" + "\n".join(lines) + f"\n\n{before[end:]}"
-    write_text(path, text)
-    print(f"written: {path}")
+    between(RESULTS, marks(chosen.preset), f"\n{head}\n\n" + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, print_header
+from common import between, parser, print_header
 
 from studio.core import events
 from studio.core.checkpoints.header import Header, read_header
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.evaluator import Evaluator
-from studio.core.files import write_text
 from studio.core.grids import Betas, Grid, LogSNR, Quadratic, Uniform
 from studio.core.levels import beta_between
 from studio.core.samplers.ancestral import Ancestral
@@ -45,7 +44,7 @@ PLAIN = ("linear", "quadratic", "cosine", "log-SNR")
 WHOLE = 1000
 SAMPLERS: dict[str, Sampler] = {"ancestral": Ancestral(), "ddim": DDIM()}
 TITLES = {"ancestral": "Ancestral small", "ddim": "DDIM η 0"}
-DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
 MARKS = "<!-- learned schedules: begin -->\n", "<!-- learned schedules: end -->\n"
 
 
@@ -184,10 +183,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     print_header(f"{chosen.count:,} samples a cell, seeds {chosen.seeds}")
-    path = DOCS / "results.md"
-    before = path.read_text(encoding="utf-8")
-    if not all(before.count(mark) == 1 for mark in MARKS):
-        raise SystemExit(f"{path} must have the lines {MARKS[0].strip()} and {MARKS[1].strip()}, once each.")
+    between(RESULTS, MARKS)
     control = Control()
     signal.signal(signal.SIGINT, lambda *_: control.stop())
     parts: list[str] = []
@@ -203,9 +199,7 @@ def main() -> None:
     if control.stopping:
         print("stopped: the tables are written by a complete run, or with --measured")
         return
-    start, rest = before.split(MARKS[0])
-    write_text(path, start + MARKS[0] + "".join(parts) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
-    print(f"written: {path}")
+    between(RESULTS, MARKS, "".join(parts))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import parser, print_header
+from common import between, parser, print_header
 
 from studio.core import events
 from studio.core.evaluation import Evaluation
@@ -31,6 +31,7 @@ from studio.session.control import Control
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000)
 DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = DOCS / "results.md"
 MARKS = "<!-- reverse steps: begin -->\n", "<!-- reverse steps: end -->\n"
 
 
@@ -94,10 +95,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     print_header(f"{chosen.count:,} samples a cell")
-    path = DOCS / "results.md"
-    before = path.read_text(encoding="utf-8")
-    if not all(before.count(mark) == 1 for mark in MARKS):
-        raise SystemExit(f"{path} must have the lines {MARKS[0].strip()} and {MARKS[1].strip()}, once each.")
+    between(RESULTS, MARKS)
     control = Control()
     signal.signal(signal.SIGINT, lambda *_: control.stop())
     rows: list[dict[str, Any]] = []
@@ -122,9 +120,7 @@ def main() -> None:
     if control.stopping:
         print("stopped: the tables are written by a complete run, or with --measured")
         return
-    start, rest = before.split(MARKS[0])
-    write_text(path, start + MARKS[0] + chapter(rows, floors) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
-    print(f"written: {path}")
+    between(RESULTS, MARKS, chapter(rows, floors))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from common import parser, print_header
+from common import between, parser, print_header
 from ddgan_ablations import ONE_SHOT, VARIANTS, folder_of, trained, variant
 from learned_schedules import kept
 
@@ -32,7 +32,6 @@ from studio.core.checkpoints.native import load
 from studio.core.config import PARTS, TrainConfig
 from studio.core.evaluation import Cell, Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.evaluator import Evaluator
-from studio.core.files import write_text
 from studio.core.grids import Betas, Uniform
 from studio.core.metrics.base import Score
 from studio.core.presets import presets
@@ -53,7 +52,7 @@ SCORES = ("fd", "precision", "recall")
 TIMED, TIMED_STEPS = 100, 32
 SLOW = 200
 """Steps from which on a way is scored from the first seed alone."""
-DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
 MARKS = "<!-- trilemma: begin -->\n", "<!-- trilemma: end -->\n"
 
 
@@ -191,10 +190,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     print_header(f"{chosen.count:,} samples a cell")
-    path = DOCS / "results.md"
-    before = path.read_text(encoding="utf-8")
-    if not all(before.count(mark) == 1 for mark in MARKS):
-        raise SystemExit(f"{path} must have the lines {MARKS[0].strip()} and {MARKS[1].strip()}, once each.")
+    between(RESULTS, MARKS)
     control = Control()
     signal.signal(signal.SIGINT, lambda *_: control.stop())
     alone = set(SETS) if chosen.no_others == [] else set(chosen.no_others or [])
@@ -223,9 +219,7 @@ def main() -> None:
             )
         )
         print(parts[-1], flush=True)
-    start, rest = before.split(MARKS[0])
-    write_text(path, start + MARKS[0] + "".join(parts) + "\n" + MARKS[1] + rest.split(MARKS[1])[1])
-    print(f"written: {path}")
+    between(RESULTS, MARKS, "".join(parts))
 
 
 if __name__ == "__main__":
