@@ -181,7 +181,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--out", type=Path, required=True, help="folder of runs, samples and scores; it is added to")
     options.add_argument("--models", nargs="+", default=list(SETS), choices=list(SETS))
-    options.add_argument("--no-others", nargs="*", choices=list(SETS), help="train no others, for these or for any")
+    options.add_argument("--no-others", action="store_true", help="only the ways that ship")
     options.add_argument("--steps", type=int, default=1750, help="training steps of the others")
     options.add_argument("--count", type=int, default=1000)
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -193,17 +193,16 @@ def main() -> None:
     between(RESULTS, MARKS)
     control = Control()
     signal.signal(signal.SIGINT, lambda *_: control.stop())
-    alone = set(SETS) if chosen.no_others == [] else set(chosen.no_others or [])
     parts: list[str] = []
     for name in chosen.models:
         gan, preset = SETS[name]
         ways = shipped(locate(name), locate(gan))
-        if name not in alone:
+        if not chosen.no_others:
             ways += others(preset, chosen.out, chosen.steps)
         results = [scored(way, chosen.out / "scores", chosen.seeds, chosen.count, control) for way in ways]
         about = (
             f"{chosen.count:,} samples from each of the seeds {', '.join(map(str, chosen.seeds))} (of 1,000 steps only "
-            f"the first), the ten classes in turn; ± is over seeds. {torch.get_num_threads()} threads."
+            f"the first), the ten classes in turn; ± is over seeds. Threads: {torch.get_num_threads()}."
         )
         trained_in = {model: training(model) for model in dict.fromkeys(way.entrant.model for way in ways)}
         title = read_header(locate(name)).data_title

@@ -45,9 +45,13 @@ def adam(
     return _with_initial(found)
 
 
-def muon(weights: Iterable[nn.Parameter], rate: float, momentum: float) -> torch.optim.Optimizer:
-    """Muon, for weights of two or more dimensions."""
-    return _with_initial(Muon(weights, lr=rate, momentum=momentum))
+def muon(
+    module: nn.Module, matrices: list[nn.Parameter], rate: float, momentum: float
+) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
+    """Muon for the ``matrices`` of a module, and the weights that are left to another optimiser."""
+    known = {id(weight) for weight in matrices}
+    rest = [weight for weight in module.parameters() if id(weight) not in known]
+    return _with_initial(Muon(matrices, lr=rate, momentum=momentum)), rest
 
 
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
@@ -72,10 +76,8 @@ class MuonSpec(OptimizerSpec):
     momentum: float = knob(0.95, help="How long Muon remembers.", low=0.0, high=0.999, advanced=True)
 
     def build(self, network: Network) -> list[torch.optim.Optimizer]:
-        matrices = network.hidden_matrices()
-        known = {id(weight) for weight in matrices}
-        rest = [weight for weight in network.parameters() if id(weight) not in known]
-        return [muon(matrices, self.learning_rate, self.momentum), adam(rest, self.adam_rate)]
+        first, rest = muon(network, network.hidden_matrices(), self.learning_rate, self.momentum)
+        return [first, adam(rest, self.adam_rate)]
 
 
 @register("optimizer", "adam")

@@ -485,10 +485,8 @@ def _optimizers_of(judge: Discriminator, recipe: Adversarial) -> list[torch.opti
     """Adam as GANs have it, and Muon for the hidden matrices where that has a rate."""
     if not recipe.d_muon_rate:
         return [adam(judge.parameters(), recipe.d_rate, beta1=0.5, beta2=0.9)]
-    matrices = judge.hidden_matrices()
-    known = {id(weight) for weight in matrices}
-    rest = [weight for weight in judge.parameters() if id(weight) not in known]
-    return [muon(matrices, recipe.d_muon_rate, 0.9), adam(rest, recipe.d_rate, beta1=0.5, beta2=0.9)]
+    first, rest = muon(judge, judge.hidden_matrices(), recipe.d_muon_rate, 0.9)
+    return [first, adam(rest, recipe.d_rate, beta1=0.5, beta2=0.9)]
 
 
 def _gradient_norm(module: nn.Module) -> Tensor:
