@@ -110,6 +110,11 @@ class TrainConfig:
                 f"{self.network.title} is for {self.network.kind} data, but {self.data.title} is not: "
                 "choose another network or another data set."
             )
+        if 0 < self.run.steps <= self.recipe.warm_steps:
+            raise ValueError(
+                f"A warm start of {self.recipe.warm_steps:,} steps leaves none of {self.run.steps:,} to the game: "
+                "take more steps, or a shorter warm start."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Nested tables of plain values."""
