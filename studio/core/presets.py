@@ -35,14 +35,14 @@ def presets() -> dict[str, TrainConfig]:
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
-            recipe=_game_of_images(beta_max=7.0, game_rate=0.2),
-            run=RunKnobs(steps=9150),
+            recipe=_game_of_images(beta_max=7.0),
+            run=RunKnobs(steps=10_250, ema_decay=0.995),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
-            recipe=_game_of_images(beta_max=8.0, game_rate=0.3),
-            run=RunKnobs(steps=9150),
+            recipe=_game_of_images(beta_max=8.0),
+            run=RunKnobs(steps=10_250, ema_decay=0.995),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -60,22 +60,19 @@ def preset_for(data: DatasetSpec) -> TrainConfig:
     return replace(like, title=data.title, data=data)
 
 
-def _game_of_images(*, beta_max: float, game_rate: float) -> Adversarial:
-    """A game that starts from a denoiser's means, and is held to the data by the energy score.
-
-    Rates fall to 0 over the whole training, so that both players begin at an eighth of what is set here.
-    """
+def _game_of_images(*, beta_max: float) -> Adversarial:
+    """A short game that starts from a denoiser's means, and is held to the data by the energy score."""
     return Adversarial(
         beta_max=beta_max,
         group=1,
         r1=0.5,
         r1_every=8,
-        d_rate=8e-3,
-        d_muon_rate=0.06,
-        warm_start=8000,
-        game_rate=game_rate,
+        d_rate=1e-3,
+        d_muon_rate=0.01,
+        warm_start=9900,
+        game_rate=0.03,
         score_weight=1.0,
-        score_spread=0.7,
+        score_spread=0.5,
     )
 
 

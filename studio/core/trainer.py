@@ -27,7 +27,6 @@ from studio.core.levels import Level, from_log_snr
 from studio.core.loops import Every, Meter, Pausable, Turn
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise
-from studio.core.optimizers import set_rate
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
 from studio.core.sampling import Subject, own_spec, sample, to_uint8
@@ -140,15 +139,18 @@ class Trainer:
                     )
 
     def rate(self, step: int) -> float:
-        """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none."""
-        knobs = self.config.run
+        """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none.
+
+        Where a warm start comes first, the fall is that of what it leads to: it has a fall of its own.
+        """
+        knobs, warm = self.config.run, self.config.recipe.warm_steps
         rise = min(1.0, (step + 1) / knobs.warmup) if knobs.warmup else 1.0
-        return rise * (1.0 - step / knobs.steps if knobs.decay == "linear" else 1.0)
+        fall = (knobs.steps - max(step, warm)) / (knobs.steps - warm)
+        return rise * (fall if knobs.decay == "linear" else 1.0)
 
     def train_step(self) -> Mapping[str, Tensor]:
         """One update of weights and average."""
-        rate = self.rate(self.step)
-        set_rate(self.learner.optimizers, rate)
+        self.learner.set_rates(self.rate(self.step), self.step)
         found = self.learner.step(self.batches.at(self.step), noise=self.noise, index=self.step)
         self.step += 1
         self.ema.update(self.step)

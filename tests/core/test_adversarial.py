@@ -276,6 +276,7 @@ def assert_moves_by(share: float, learner: AdversarialLearner, other: Adversaria
     whole = copy.deepcopy(learner)
     whole.recipe = other
     for each in (learner, whole):
+        each.set_rates(1.0, index)
         each.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
     moved, fully = (
         [weight.detach() - old for weight, old in zip(each.denoiser.parameters(), before, strict=True)]

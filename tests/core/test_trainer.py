@@ -19,6 +19,7 @@ from studio.core.loops import EARLY_SHARE, Turn
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec, MuonSpec
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.denoising import Denoising
 from studio.core.runs import Run, RunLog
 from studio.core.trainer import PREVIEW_SHARE, Diverged, Trainer
@@ -277,6 +278,19 @@ def test_the_rate_rises_then_falls_or_stays(tmp_path: Path, decay: str, expected
     config = dataclasses.replace(small(10), run=RunKnobs(steps=10, warmup=2, decay=decay))  # type: ignore[arg-type]
     trainer = Trainer(config, Run(tmp_path / "run"))
     assert [round(trainer.rate(step), 3) for step in range(3)] == expected
+
+
+def test_a_warm_start_and_the_game_after_it_have_a_fall_of_their_own(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        small(10), recipe=Adversarial(warm_start=6, game_rate=0.5, d_rate=0.1), run=RunKnobs(steps=10, warmup=0)
+    )
+    trainer = Trainer(config, Run(tmp_path / "run"))
+    seen = []
+    for step in (0, 3, 5, 6, 8):
+        trainer.learner.set_rates(trainer.rate(step), step)
+        first, *_, last = (optimizer.param_groups[0] for optimizer in trainer.learner.optimizers)
+        seen.append((round(first["lr"] / first["initial_lr"], 3), round(last["lr"] / 0.1, 3)))
+    assert seen == [(1.0, 1.0), (0.5, 1.0), (0.167, 1.0), (0.5, 1.0), (0.25, 0.5)]
 
 
 def test_guidance_needs_labels_that_were_sometimes_hidden(tmp_path: Path) -> None:

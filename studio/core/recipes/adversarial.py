@@ -30,7 +30,7 @@ from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.networks.discriminator import Discriminator, discriminator
 from studio.core.networks.layers import LevelEmbedding
 from studio.core.noise import Noise, Stream
-from studio.core.optimizers import OptimizerSpec, adam, muon
+from studio.core.optimizers import OptimizerSpec, adam, muon, set_rate
 from studio.core.recipes.balance import Balance
 from studio.core.recipes.base import DataFacts, Learner, Recipe, hide_labels
 from studio.core.registry import register
@@ -237,6 +237,13 @@ class AdversarialLearner(Learner):
         self._balance = Balance(recipe.latent > 0)
         self._tables = Tables(recipe.levels_of(recipe.num_steps), next(judge.parameters()).device)
 
+    def set_rates(self, factor: float, index: int) -> None:
+        """The generator's falls to 0 over a warm start, and is a share of the full one in the game."""
+        warm = self.recipe.warm_start
+        share = 1.0 - index / warm if index < warm else self.recipe.game_rate
+        set_rate(self._generator_optimizers, factor * share)
+        set_rate(self._judge_optimizers, factor)
+
     def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
         labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
@@ -295,7 +302,7 @@ class AdversarialLearner(Learner):
         loss.backward()
         self._judge.requires_grad_(True)
         found["grad_norm"] = _gradient_norm(self._generator)
-        self._move_generator(self.recipe.game_rate)
+        self._move_generator()
         found["diversity"] = _spread(made.detach()) / _spread(self._wanted(x0, pairs))
         if self.recipe.latent and draw // 2 % SPREAD_EVERY == 0:
             found["z_spread"] = self._z_spread(made.detach(), pairs, labels, noise, draw)
@@ -376,7 +383,7 @@ class AdversarialLearner(Learner):
         self._forget_gradients()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
-        self._move_generator(1.0 - index / self.recipe.warm_start)
+        self._move_generator()
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "grad_norm": norm} | found
 
@@ -384,15 +391,9 @@ class AdversarialLearner(Learner):
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
 
-    def _move_generator(self, share: float = 1.0) -> None:
-        """One step of G's optimisers, at a share of the rates that are set."""
+    def _move_generator(self) -> None:
         for optimizer in self._generator_optimizers:
-            rates = [group["lr"] for group in optimizer.param_groups]
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = share * rate
             optimizer.step()
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
 
     def _energy_score(
         self, made: Tensor, x0: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int

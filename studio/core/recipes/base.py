@@ -19,7 +19,7 @@ from studio.core.knobs import Knobbed
 from studio.core.levels import Level
 from studio.core.networks.base import NetworkSpec
 from studio.core.noise import Noise, Stream
-from studio.core.optimizers import OptimizerSpec
+from studio.core.optimizers import OptimizerSpec, set_rate
 from studio.core.schedules import NoiseSchedule
 
 
@@ -59,6 +59,10 @@ class Learner(abc.ABC):
         Where the recipe works level by level, that is where it returns ``sample_loss``, ``level`` (floats) takes the
         place of the levels it would draw for the batch; the noise and the weighting stay the same.
         """
+
+    def set_rates(self, factor: float, index: int) -> None:
+        """Set the learning rates of step ``index``; a run has come to ``factor`` in [0, 1] of the full ones."""
+        set_rate(self.optimizers, factor)
 
     def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
         """What has gone wrong and what to do, in plain words, judged by what :meth:`step` measured up to ``step``."""
