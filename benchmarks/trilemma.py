@@ -35,7 +35,7 @@ from studio.core.evaluator import Evaluator
 from studio.core.grids import Betas, Uniform
 from studio.core.metrics.base import Score
 from studio.core.presets import presets
-from studio.core.recipes.adversarial import JUDGE_LEAD
+from studio.core.recipes.adversarial import LEAD_IN
 from studio.core.report import Point, markdown, points, quantities, written
 from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
@@ -141,7 +141,7 @@ def training(model: Path) -> float:
     header = read_header(model)
     config = TrainConfig.from_dict({part: getattr(header, part) for part in (*PARTS, "run")})
     warm = config.recipe.warm_steps
-    kinds = [(0, warm - JUDGE_LEAD), (warm - JUDGE_LEAD, warm), (warm, header.step)] if warm else [(0, header.step)]
+    kinds = [(0, warm - LEAD_IN), (warm - LEAD_IN, warm), (warm, header.step)] if warm else [(0, header.step)]
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, Run(Path(folder)))

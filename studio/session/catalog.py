@@ -24,13 +24,14 @@ class Found:
     problem: str = ""
 
 
-_FIRST = "mnist-ddpm"
+_ORDER = ("mnist-ddpm", "fashion-ddpm", "swiss-roll", "mnist-ddgan", "fashion-ddgan")
+"""Of what ships: the one to begin with, the plain ones, and those of a few big steps."""
 
 
 def shipped() -> list[Path]:
-    """Checkpoints that came with the studio: the one to begin with, then by name."""
+    """Checkpoints that came with the studio, in the order to meet them; others after that, by name."""
     found = resources.shipped_checkpoints().glob("*.safetensors")
-    return sorted(found, key=lambda path: (path.stem != _FIRST, path.name))
+    return sorted(found, key=lambda path: (_ORDER.index(path.stem) if path.stem in _ORDER else len(_ORDER), path.name))
 
 
 def trained() -> list[Path]:

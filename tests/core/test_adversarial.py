@@ -255,19 +255,30 @@ def test_one_alternation_equals_the_same_by_hand(loss: str) -> None:
 
 
 def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EDM's loss of x0 at the recipe's own levels, without z; D learns in its last steps, then G moves by a share."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.JUDGE_LEAD", 1)
+    """EDM's loss of x0 at levels between the recipe's own, without z; D joins at the end; then G moves by a share."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 1)
     learner = learner_of(Adversarial(warm_start=2, game_rate=0.25))
     noise, batch = Noise(0, range(8)), batch_of((2,))
-    pairs = learner._pairs(batch.x0, noise, 1)
+    level = learner._level_between(noise, 1)
+    noisy = level.alpha[:, None] * batch.x0 + level.sigma[:, None] * noise.like(batch.x0, 1, Stream.EPS)
     with torch.no_grad():
-        made = learner._generator.inner.believe(pairs.x_t, pairs.level, None, torch.zeros(8, learner.recipe.latent))
-    variance = pairs.level.sigma**2 / (pairs.level.alpha**2 + pairs.level.sigma**2)  # c_out squared, of unit data
+        made = learner._generator.inner.believe(noisy, level, None)
+    variance = level.sigma**2 / (level.alpha**2 + level.sigma**2)  # c_out squared, of unit data
     expected = ((made - batch.x0).square().mean(1) / variance).mean()
     told = [learner.step(batch, noise=noise, index=index) for index in range(2)]
     assert float(told[0]["loss"]) == pytest.approx(float(expected), rel=1e-4)
     assert ["d_loss" in found for found in told] == [False, True]
     assert_moves_by(0.25, learner, dataclasses.replace(learner.recipe, game_rate=1.0), index=2)
+
+
+def test_the_levels_of_a_warm_start_reach_from_half_a_step_to_the_start_of_sampling() -> None:
+    learner = learner_of(Adversarial(beta_max=7.0))
+    alpha, sigma = learner._levels_between
+    schedule = learner.recipe.schedule
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(1000))
+    assert (float(alpha[0]), float(alpha[-1])) == pytest.approx((schedule.flow(0.125).alpha, schedule.level(1.0).alpha))
+    drawn = learner._level_between(Noise(0, range(8)), 3)
+    assert torch.equal(torch.bucketize(-drawn.alpha, -alpha[::125].contiguous(), right=True), torch.arange(1, 9))
 
 
 def assert_moves_by(share: float, learner: AdversarialLearner, other: Adversarial, index: int) -> None:
@@ -291,16 +302,44 @@ def test_the_rate_of_a_warm_start_falls_to_its_end() -> None:
     assert_moves_by(0.75, learner, dataclasses.replace(learner.recipe, warm_start=10_000_000), index=250)
 
 
-def test_a_warm_start_knows_no_z_and_leaves_it_a_soft_voice() -> None:
-    def mapping(learner: AdversarialLearner) -> list[Tensor]:
-        return [weight.detach().clone() for name, weight in learner.denoiser.named_parameters() if "mapping" in name]
+def test_at_the_end_of_a_warm_start_the_energy_score_opens_z(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D learns beside it, and G moves down the energy score alone, with the z that the mean knows nothing of."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 1)
+    learner = learner_of(Adversarial(warm_start=2, score_weight=0.5))
+    noise, batch = Noise(0, range(8)), batch_of((2,))
+    first = learner.step(batch, noise=noise, index=0)
+    pairs = learner._pairs(batch.x0, noise, 3)
+    with torch.no_grad():
+        made = learner._make(learner._generator, pairs, None, noise, 3)
+        expected = learner._energy_score(made, batch.x0, pairs, None, noise, 3).mean()
+    told = learner.step(batch, noise=noise, index=1)
+    assert "energy_score" not in first
+    assert float(told["loss"]) == float(told["energy_score"]) == pytest.approx(float(expected), rel=1e-6)
+    assert "d_loss" in told
+    without = learner_of(Adversarial(warm_start=2, score_weight=0.5, latent=0))
+    assert "energy_score" not in without.step(batch, noise=noise, index=1)
 
-    plain, warm = learner_of(Adversarial()), learner_of(Adversarial(warm_start=3))
-    before = mapping(warm)
-    assert torch.equal(before[-2], 0.2 * mapping(plain)[-2])
-    for index in range(2):
-        warm.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
-    assert torch.equal(mapping(warm)[0], before[0])
+
+def test_a_warm_start_knows_no_z(monkeypatch: pytest.MonkeyPatch) -> None:
+    """z says nothing, and its mapping stays as it was, until the energy score gives it a voice."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 2)
+    learner = learner_of(Adversarial(warm_start=5, score_weight=1.0))
+
+    @torch.no_grad()
+    def voice() -> float:
+        one, other = (learner._generator.generate(x, level, None, Noise(seed, range(8))) for seed in (1, 2))
+        return float((one - other).abs().max())
+
+    x, level = torch.randn(8, 2), learner.recipe.schedule.level(1.0)
+    level = Level(*(torch.full((8,), part) for part in level))
+    mapping = [weight for name, weight in learner.denoiser.named_parameters() if "mapping" in name]
+    before, heard = [weight.detach().clone() for weight in mapping], []
+    for index in range(5):
+        heard.append(voice())
+        learner.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
+        assert index > 2 or all(map(torch.equal, mapping, before))
+    assert heard[:4] == [0.0] * 4
+    assert heard[4] > 0.0
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])

@@ -19,7 +19,8 @@ class LevelEmbedding(nn.Module):
     """Embeds log-SNR (B,), class (B,) and, where there is one, a latent z (B, latent) into (B, width).
 
     The level enters as its angle (2 / pi) atan(sigma / alpha) in [0, 1], which stays bounded from clean data to pure
-    noise, through DDPM's sinusoids of 1000 times that angle. Class ``num_classes`` is "no class".
+    noise, through DDPM's sinusoids of 1000 times that angle. Class ``num_classes`` is "no class". Without a z, the
+    network answers as one that has none.
     """
 
     frequencies: Tensor
@@ -33,12 +34,12 @@ class LevelEmbedding(nn.Module):
         self.mapping = Mapping(latent, width) if latent else None
 
     @torch.no_grad()
-    def soften_latent(self, share: float) -> None:
-        """Let z count for a ``share`` of what it did."""
+    def mute_latent(self) -> None:
+        """Let z say nothing until training gives it a voice."""
         if self.mapping is not None:
             last = self.mapping.layers[-1]
             assert isinstance(last, nn.Linear)
-            last.weight.mul_(share)
+            zero_(last)
 
     def forward(self, log_snr: Tensor, cond: Tensor | None, z: Tensor | None = None) -> Tensor:
         angle = (2.0 / math.pi) * torch.atan(torch.exp(-0.5 * log_snr))
@@ -49,8 +50,7 @@ class LevelEmbedding(nn.Module):
             if cond is None:
                 cond = torch.full_like(log_snr, nothing, dtype=torch.int64)
             found = found + self.classes(torch.where(cond < 0, nothing, cond))
-        if self.mapping is not None:
-            assert z is not None, "a network with a latent is asked with one"
+        if self.mapping is not None and z is not None:
             found = found + self.mapping(z)
         return functional.silu(found)
 

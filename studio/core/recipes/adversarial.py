@@ -91,8 +91,8 @@ class Adversarial(Recipe):
     )
     warm_start: int = knob(
         0,
-        help="First steps that teach the generator the mean of x0, as a denoiser learns it. The game then starts from "
-        "blurred pictures instead of from noise.",
+        help="First steps that teach the generator the mean of x0, as a denoiser learns it, and at their end, where "
+        "the energy score counts, what z is for. The game then starts from blurred pictures instead of from noise.",
         label="Warm start",
         low=0,
         high=10_000_000,
@@ -185,7 +185,7 @@ class Adversarial(Recipe):
         if self.warm_start:
             for part in module.modules():
                 if isinstance(part, LevelEmbedding):
-                    part.soften_latent(SOFT_Z)
+                    part.mute_latent()
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
@@ -235,7 +235,9 @@ class AdversarialLearner(Learner):
         # A generator of images at once makes those: after its one step comes clean data.
         self._makes_x_s = recipe.predict == "x_s" and recipe.process == "denoising"
         self._balance = Balance(recipe.latent > 0)
-        self._tables = Tables(recipe.levels_of(recipe.num_steps), next(judge.parameters()).device)
+        device = next(judge.parameters()).device
+        self._tables = Tables(recipe.levels_of(recipe.num_steps), device)
+        self._levels_between = _levels_between(recipe.schedule, device)
 
     def set_rates(self, factor: float, index: int) -> None:
         """The generator's falls to 0 over a warm start, and is a share of the full one in the game."""
@@ -248,11 +250,14 @@ class AdversarialLearner(Learner):
         labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
         found: dict[str, Tensor] = {}
-        if index >= self.recipe.warm_start - JUDGE_LEAD:
+        leads_in = index >= self.recipe.warm_start - LEAD_IN
+        if leads_in:
             found |= self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
-        if index < self.recipe.warm_start:
-            return found | self._warm_turn(batch.x0, labels, noise, index)
-        return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
+        if index >= self.recipe.warm_start:
+            return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
+        if leads_in and self.recipe.latent and self.recipe.score_weight > 0.0:
+            return found | self._opening_turn(batch.x0, labels, noise, 2 * index + 1)
+        return found | self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
 
     def _judge_turn(
         self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int, *, penalized: bool
@@ -298,11 +303,8 @@ class AdversarialLearner(Learner):
             score = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
             loss = loss + self.recipe.score_weight * score
             found["energy_score"] = score.detach()
-        self._forget_gradients()
-        loss.backward()
+        found["grad_norm"] = self._move_generator(loss)
         self._judge.requires_grad_(True)
-        found["grad_norm"] = _gradient_norm(self._generator)
-        self._move_generator()
         found["diversity"] = _spread(made.detach()) / _spread(self._wanted(x0, pairs))
         if self.recipe.latent and draw // 2 % SPREAD_EVERY == 0:
             found["z_spread"] = self._z_spread(made.detach(), pairs, labels, noise, draw)
@@ -368,32 +370,54 @@ class AdversarialLearner(Learner):
         with autocast(x_s.device):
             return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
 
-    def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, index: int) -> dict[str, Tensor]:
+    def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8).
 
-        No z can help with that: 0 stands in its place, else the generator would learn not to listen to it.
+        No z can help with that, so there is none: else the generator would learn not to listen to it.
         """
-        pairs = self._pairs(x0, noise, 2 * index + 1)
-        nothing = x0.new_zeros(len(x0), self.recipe.latent) if self.recipe.latent else None
+        if self._makes_x_s:
+            pairs = self._pairs(x0, noise, draw)
+            x_t, level, wanted = pairs.x_t, pairs.level, pairs.x_s
+        else:
+            level = self._level_between(noise, draw)
+            eps = noise.like(x0, draw, Stream.EPS)
+            x_t, wanted = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * eps, x0
         with autocast(x0.device):
-            made = self._generator.inner.believe(pairs.x_t, pairs.level, labels, nothing).float()
-        error = (made - self._wanted(x0, pairs)).square().flatten(1).mean(1)
-        sample_loss = self._per_c_out(pairs).square() * error
+            made = self._generator.inner.believe(x_t, level, labels).float()
+        sample_loss = self._per_c_out(level).square() * (made - wanted).square().flatten(1).mean(1)
         loss = sample_loss.mean()
-        self._forget_gradients()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
-        self._move_generator()
-        found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
+        norm = self._move_generator(loss, most=1.0)
+        found = {"sample_loss": sample_loss.detach(), "log_snr": 2.0 * torch.log(level.alpha / level.sigma)}
         return {"loss": loss.detach(), "grad_norm": norm} | found
 
-    def _forget_gradients(self) -> None:
+    def _level_between(self, noise: Noise, draw: int) -> Level:
+        """A level (B,) an item, evenly in time from the middle of the last step to the noise that sampling starts from.
+
+        A denoiser that knows the levels around its own does better at those than one that saw no others.
+        """
+        uniform = noise.uniform(draw, Stream.LEVEL)
+        share = (torch.arange(len(uniform), device=uniform.device) + uniform) / len(uniform)
+        alpha, sigma = self._levels_between
+        place = (share * len(alpha)).long().clamp(max=len(alpha) - 1)
+        return Level(alpha[place], sigma[place])
+
+    def _opening_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
+        """One step of G by the energy score alone: it learns to listen to z before it plays, or it never will."""
+        pairs = self._pairs(x0, noise, draw)
+        made = self._make(self._generator, pairs, labels, noise, draw)
+        loss = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
+        norm = self._move_generator(loss)
+        return {"loss": loss.detach(), "energy_score": loss.detach(), "grad_norm": norm}
+
+    def _move_generator(self, loss: Tensor, most: float = float("inf")) -> Tensor:
+        """One step of G down ``loss``; its gradient is cut to a norm of ``most``. Returns the norm before that."""
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
-
-    def _move_generator(self) -> None:
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), most)
         for optimizer in self._generator_optimizers:
             optimizer.step()
+        return norm
 
     def _energy_score(
         self, made: Tensor, x0: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
@@ -403,16 +427,16 @@ class AdversarialLearner(Learner):
         With the whole spread the score is proper: it is lowest where G(x_t, z) is distributed as the truth given x_t
         (Gneiting and Raftery, "Strictly proper scoring rules", 2007, eq. 22; for diffusion, arXiv 2502.02483).
         """
-        wanted, weight = self._wanted(x0, pairs), self._per_c_out(pairs)
+        wanted, weight = self._wanted(x0, pairs), self._per_c_out(pairs.level)
         if not self.recipe.latent:
             return weight * _distance(made, wanted)
         other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
         to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
         return weight * (to_truth - 0.5 * self.recipe.score_spread * _distance(made, other))
 
-    def _per_c_out(self, pairs: Pairs) -> Tensor:
+    def _per_c_out(self, level: Level) -> Tensor:
         """(B,): 1 / c_out of EDM, in the VP frame."""
-        alpha, sigma = pairs.level
+        alpha, sigma = level
         return torch.sqrt((alpha / sigma) ** 2 + self._generator.inner.data_std**-2)
 
     @torch.no_grad()
@@ -431,10 +455,9 @@ class AdversarialLearner(Learner):
         return self._balance.complaint(step, scalars)
 
 
-SOFT_Z = 0.2
-"""How much z counts at the end of a warm start, which knew none: more would tear the pictures apart."""
-JUDGE_LEAD = 500
-"""Last steps of a warm start in which the discriminator learns already: a new one would mislead the generator."""
+LEAD_IN = 500
+"""Last steps of a warm start, in which the discriminator learns already, since a new one would mislead the generator,
+and the energy score takes the place of the mean."""
 SPREAD_EVERY = 16
 """Steps of training from one look at how far two z lie apart to the next."""
 PATCHES = (4, 8)
@@ -457,6 +480,13 @@ class Tables:
         self.kept, self.added = column(np.sqrt(1.0 - betas)), column(np.sqrt(betas))
         self.of_x, self.of_x0 = column([step.of_x for step in steps]), column([step.of_x0 for step in steps])
         self.std = column([step.var**0.5 for step in steps])
+
+
+def _levels_between(schedule: BigSteps, device: torch.device) -> Level:
+    """Levels (1000,) of the process that the steps are taken from, evenly in time from half a step to the end."""
+    times = np.linspace(0.5 / schedule.length, 1.0, 1000)
+    alpha, sigma = np.array([schedule.flow(float(t)) for t in times], np.float32).T
+    return Level(torch.from_numpy(alpha.copy()).to(device), torch.from_numpy(sigma.copy()).to(device))
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
