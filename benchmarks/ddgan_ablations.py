@@ -1,12 +1,13 @@
 """What makes a Denoising Diffusion GAN work: a preset, trained with one thing changed at a time.
 
     python benchmarks/ddgan_ablations.py --out FOLDER        goes on where it stopped; about half an hour on one core
-    python benchmarks/ddgan_ablations.py --out FOLDER --preset digits-gan --steps 1750         an hour and a half
+    python benchmarks/ddgan_ablations.py --out FOLDER --preset digits-gan --batch 32           an hour on one core
     python benchmarks/ddgan_ablations.py --out FOLDER ... --measured       no training: the table of what is there
 
-Every variant starts from the preset and takes as many training steps from the same seeds; a warm start keeps its share
-of them. Writes what its samples are worth (of points: modes, the share within 3 standard deviations of one, distance;
-of images: FD, precision, recall) into docs/results.md, between the two marks of the preset.
+Every variant starts from the preset and takes as many training steps from the same seeds; where a warm start comes
+first, the game after it keeps its length. Writes what its samples are worth (of points: modes, the share within 3
+standard deviations of one, distance; of images: FD, precision, recall) into docs/results.md, between the two marks of
+the preset.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from studio.core.evaluation import Evaluation
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
 from studio.core.presets import presets
-from studio.core.recipes.adversarial import Adversarial
+from studio.core.recipes.adversarial import LEAD_IN, Adversarial
 from studio.core.runs import Run
 from studio.core.trainer import Trainer
 from studio.session.control import Control
@@ -70,23 +71,33 @@ def variants(preset: TrainConfig) -> dict[str, dict[str, Any]]:
     return VARIANTS | (BESIDE_THE_PAPER if preset.data.kind == "image" else {})
 
 
-def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int) -> TrainConfig:
-    """The preset with some knobs of its recipe changed."""
+def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int, batch: int = 0) -> TrainConfig:
+    """The preset with some knobs of its recipe changed; ``batch`` 0 leaves its own."""
     assert isinstance(preset.recipe, Adversarial)
     recipe = replace(preset.recipe, **changes)
     if recipe.warm_start:
-        recipe = replace(recipe, warm_start=round(recipe.warm_start * steps / preset.run.steps))
+        recipe = replace(recipe, warm_start=steps - (preset.run.steps - recipe.warm_start))
     if recipe.warm_start and recipe.process == "one_shot":
-        # Pure noise tells nothing to start from. It plays from its first step on, and such steps cost some three times
-        # as much: half as many take as long.
-        recipe, steps = replace(recipe, warm_start=0, game_rate=0.25), steps // 2
-    run = replace(preset.run, steps=steps, seed=seed, preview_every=0.0, rewind_mb=0, score_every=0.0)
+        # Pure noise tells nothing to start from, so it plays from its first step on. A step of the warm start, before
+        # the discriminator joins, costs a third of that: so many fewer take as long.
+        steps -= 2 * max(0, recipe.warm_start - LEAD_IN) // 3
+        recipe = replace(recipe, warm_start=0, game_rate=0.25)
+    run = replace(
+        preset.run,
+        steps=steps,
+        batch=batch or preset.run.batch,
+        seed=seed,
+        preview_every=0.0,
+        rewind_mb=0,
+        score_every=0.0,
+    )
     return replace(preset, recipe=recipe, run=run)
 
 
-def folder_of(out: Path, preset: str, name: str, steps: int, seed: int) -> Path:
+def folder_of(out: Path, preset: str, name: str, steps: int, seed: int, batch: int = 0) -> Path:
     """Where a variant is trained and scored."""
-    return out / f"{preset} {name} {steps} {seed}".replace(",", "").replace(" ", "-").replace("=", "")
+    words = f"{preset} {name} {steps} {seed}" + f" {batch}" * bool(batch)
+    return out / words.replace(",", "").replace(" ", "-").replace("=", "")
 
 
 def trained(config: TrainConfig, folder: Path) -> float:
@@ -125,6 +136,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="folder of runs and scores; what is there is kept")
     options.add_argument("--preset", default="gaussians-gan")
     options.add_argument("--steps", type=int, default=1200, help="training steps of each variant")
+    options.add_argument("--batch", type=int, default=0, help="items a training step; 0 for the preset's")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--count", type=int, help="samples of each: 10,000 points or 1,000 images")
     options.add_argument("--measured", action="store_true", help="only write down what was measured")
@@ -139,11 +151,13 @@ def main() -> None:
     lines = [f"| | {' | '.join(columns.values())} | evaluations | training |", f"|---|{'---|' * (len(columns) + 2)}"]
     for name, changes in variants(preset).items():
         rows, seconds = [], []
-        folders = {seed: folder_of(chosen.out, chosen.preset, name, chosen.steps, seed) for seed in chosen.seeds}
+        folders = {
+            seed: folder_of(chosen.out, chosen.preset, name, chosen.steps, seed, chosen.batch) for seed in chosen.seeds
+        }
         if chosen.measured and not all((folder / "scores" / "cells").is_dir() for folder in folders.values()):
             continue
         for seed, folder in folders.items():
-            config = variant(preset, changes, chosen.steps, seed)
+            config = variant(preset, changes, chosen.steps, seed, chosen.batch)
             seconds.append(trained(config, folder))
             rows.append(scored(folder, kind, count))
         cells = [written([row[score] for row in rows], FORMATS.get(score, ".3f")) for score in columns]
@@ -152,7 +166,8 @@ def main() -> None:
         )
         print(lines[-1], flush=True)
     seeds = f"seed{'s' * (len(chosen.seeds) > 1)} {', '.join(map(str, chosen.seeds))}"
-    head = f"{chosen.steps:,} training steps of {preset.run.batch} items, {seeds}, {count:,} samples of each."
+    batch = chosen.batch or preset.run.batch
+    head = f"{chosen.steps:,} training steps of {batch} items, {seeds}, {count:,} samples of each."
     between(RESULTS, marks(chosen.preset), f"\n{head}\n\n" + "\n".join(lines) + "\n")
 
 

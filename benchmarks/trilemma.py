@@ -84,12 +84,12 @@ def own_way(name: str, model: Path) -> Way:
     return Way(name, Entrant(model=model, sampler=own.sampler, grid=own.grid), own.knobs.steps)
 
 
-def others(preset: str, out: Path, steps: int) -> list[Way]:
+def others(preset: str, out: Path, steps: int, batch: int) -> list[Way]:
     """The ways whose models are trained here, where they were not yet."""
     found = []
     for name, changed in OTHERS.items():
-        folder = folder_of(out, preset, changed, steps, 0)
-        config = variant(presets()[preset], VARIANTS[changed], steps, 0)
+        folder = folder_of(out, preset, changed, steps, 0, batch)
+        config = variant(presets()[preset], VARIANTS[changed], steps, 0, batch)
         print(f"{preset}, {name}: trained in {trained(config, folder):.0f} s", flush=True)
         found.append(own_way(name, Run(folder).model))
     return found
@@ -182,7 +182,8 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="folder of runs, samples and scores; it is added to")
     options.add_argument("--models", nargs="+", default=list(SETS), choices=list(SETS))
     options.add_argument("--no-others", action="store_true", help="only the ways that ship")
-    options.add_argument("--steps", type=int, default=1750, help="training steps of the others")
+    options.add_argument("--steps", type=int, default=1200, help="training steps of the others")
+    options.add_argument("--batch", type=int, default=0, help="images a training step of theirs; 0 for the preset's")
     options.add_argument("--count", type=int, default=1000)
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--rounds", type=int, default=3, help="how often each way is timed")
@@ -198,7 +199,7 @@ def main() -> None:
         gan, preset = SETS[name]
         ways = shipped(locate(name), locate(gan))
         if not chosen.no_others:
-            ways += others(preset, chosen.out, chosen.steps)
+            ways += others(preset, chosen.out, chosen.steps, chosen.batch)
         results = [scored(way, chosen.out / "scores", chosen.seeds, chosen.count, control) for way in ways]
         about = (
             f"{chosen.count:,} samples from each of the seeds {', '.join(map(str, chosen.seeds))} (of 1,000 steps only "

@@ -36,13 +36,13 @@ def presets() -> dict[str, TrainConfig]:
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
             recipe=_game_of_images(beta_max=7.0),
-            run=RunKnobs(steps=10_250, ema_decay=0.995),
+            run=RunKnobs(steps=10_250, ema_decay=0.99),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
             recipe=_game_of_images(beta_max=8.0),
-            run=RunKnobs(steps=10_250, ema_decay=0.995),
+            run=RunKnobs(steps=10_250, ema_decay=0.99),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -67,12 +67,12 @@ def _game_of_images(*, beta_max: float) -> Adversarial:
         group=1,
         r1=0.5,
         r1_every=8,
-        d_rate=1e-3,
-        d_muon_rate=0.01,
+        d_rate=3e-3,
+        d_muon_rate=0.03,
         warm_start=9900,
-        game_rate=0.03,
+        game_rate=0.025,
         score_weight=1.0,
-        score_spread=0.5,
+        score_spread=0.75,
     )
 
 
