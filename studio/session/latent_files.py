@@ -29,11 +29,15 @@ _LARGEST = 1e6
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What is held under a name, with the title of the model that it was kept for."""
+    """What is held under a name, and the model that it was kept for: its title and its step of training.
+
+    Step 0 is one that is not known.
+    """
 
     name: str
     held: Held
     model: str
+    step: int = 0
 
 
 def to_text(kept: Kept) -> str:
@@ -44,6 +48,7 @@ def to_text(kept: Kept) -> str:
         "format": FORMAT,
         "name": kept.name,
         "model": kept.model,
+        "model_step": kept.step,
         "latent": held.z.shape[1],
         "steps": held.z.shape[0],
         "class": held.label,
@@ -111,6 +116,16 @@ def misfit(kept: Kept, title: str, num_steps: int, size: int, class_names: tuple
     return ""
 
 
+def changed_since(kept: Kept, step: int) -> str:
+    """What a person should know where the model was at another step of training when the z was kept; "" else."""
+    if not kept.step or kept.step == step:
+        return ""
+    return (
+        f"“{kept.name}” was kept when {kept.model} had trained {kept.step:,} steps; this one has trained {step:,}, so "
+        "the picture is another one."
+    )
+
+
 def latent_shape(header: Header) -> tuple[int, int]:
     """(T, size) of the latents that a model takes; (0, 0) where it takes none. Raises ValueError as recipes do."""
     recipe = method_from_dict("recipe", dict(header.recipe))
@@ -140,7 +155,10 @@ def _checked(table: dict[str, Any]) -> Kept:
         raise ValueError("its seeds are not one for the start and one for each step")
     if max(abs(number) for row in rows for number in row) > _LARGEST:
         raise ValueError("z holds a number that is too large")
+    step = table.get("model_step", 0)
+    if type(step) is not int or step < 0:
+        raise ValueError("the step of its model is no step")
     z = np.array(rows, np.float32)
     z.flags.writeable = False
     held = Held(z=z, start_seed=seeds[0], noise_seeds=tuple(seeds[1:]), label=table["class"])
-    return Kept(name=table["name"].strip()[:_LONGEST_NAME] or "z", held=held, model=table["model"])
+    return Kept(name=table["name"].strip()[:_LONGEST_NAME] or "z", held=held, model=table["model"], step=step)

@@ -559,11 +559,16 @@ class TestKeeping:
             QApplication.clipboard().setText(text)
             click(panel.shelf.paste_button)
             assert words in panel.banner.text()
+        assert len(panel.shelf.rows) == 1
+        QApplication.clipboard().setText(json.dumps(sound | {"model_step": 10**6}))
+        click(panel.shelf.paste_button)
+        assert "1,000,000 steps" in panel.banner.text()
+        assert len(panel.shelf.rows) == 2, "it is taken, and one is told that it looks different"
         (tmp_path / "bad.json").write_text("{}")
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
         click(panel.shelf.open_button)
         assert "bad.json" in panel.banner.text()
-        assert len(panel.shelf.rows) == 1
+        assert len(panel.shelf.rows) == 2
 
     def test_settings_and_kept_ones_outlive_the_window(self, bench: Bench, qtbot: QtBot) -> None:
         panel = bench.open()

@@ -43,7 +43,7 @@ from studio.session.latent import (
     spread,
     walk,
 )
-from studio.session.latent_files import Kept, from_text, latent_shape, misfit, read, to_text, write
+from studio.session.latent_files import Kept, changed_since, from_text, latent_shape, misfit, read, to_text, write
 
 STEPS, SIZE = 3, 6
 CPU = torch.device("cpu")
@@ -243,13 +243,13 @@ class TestStopping:
 
 class TestFiles:
     def kept(self) -> Kept:
-        return Kept("z 5", held(label="3", noise_seeds=(1, 2, 3)), "Tiny")
+        return Kept("z 5", held(label="3", noise_seeds=(1, 2, 3)), "Tiny", 400)
 
     def test_a_kept_z_comes_back_bit_by_bit(self, tmp_path: Path) -> None:
         kept = self.kept()
         write(tmp_path / "a.json", kept)
         for found in (read(tmp_path / "a.json"), from_text(to_text(kept))):
-            assert (found.name, found.model) == ("z 5", "Tiny")
+            assert (found.name, found.model, found.step) == ("z 5", "Tiny", 400)
             np.testing.assert_array_equal(found.held.z, kept.held.z)
             assert found.held.z.dtype == np.float32
             same = dataclasses.replace(found.held, z=kept.held.z)
@@ -268,6 +268,7 @@ class TestFiles:
             (lambda table: table.update(noise_seeds=[1]), "seeds"),
             (lambda table: table.update(start_seed=-1), "seeds"),
             (lambda table: table.update(name=3), "no text"),
+            (lambda table: table.update(model_step="1"), "no step"),
         ],
     )
     def test_what_is_damaged_is_refused_in_words(self, change: Callable[[Any], Any], words: str) -> None:
@@ -294,6 +295,13 @@ class TestFiles:
         assert "4 steps of 1 number." in sized
         assert "belongs to the model Tiny" in misfit(kept, "Other", STEPS, SIZE, names)
         assert "class “3”" in misfit(kept, "Tiny", STEPS, SIZE, ())
+
+    def test_a_model_that_trained_on_is_told_of(self) -> None:
+        assert changed_since(self.kept(), 400) == ""
+        assert "400 steps; this one has trained 1,200" in changed_since(self.kept(), 1200)
+        table = json.loads(to_text(self.kept()))
+        del table["model_step"]  # as it was written before steps were told
+        assert changed_since(from_text(json.dumps(table)), 1200) == ""
 
     def test_which_models_take_a_latent(self, digits: Path) -> None:
         header = read_header(digits)

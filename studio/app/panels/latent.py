@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from studio.session.latent import (
     draw_z,
     draws_of,
 )
-from studio.session.latent_files import Kept, from_text, latent_shape, misfit, read, to_text, write
+from studio.session.latent_files import Kept, changed_since, from_text, latent_shape, misfit, read, to_text, write
 
 LANES = ("pad", "draws", "walk")
 DEBOUNCE_MILLISECONDS, CALM_MILLISECONDS = 60, 250
@@ -425,7 +426,7 @@ class LatentPanel(QWidget):
         """Keep the z in hand under a name; of two equal names the later one gets a number."""
         if not self._is_open or self._header is None or self._sample is None:
             return
-        self._add(Entry(Kept(self._unused(name), self._held(), self._header.title), _thumbnail(self._sample)))
+        self._add(Entry(replace(self._in_hand(), name=self._unused(name)), _thumbnail(self._sample)))
 
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
@@ -461,6 +462,8 @@ class LatentPanel(QWidget):
             self.controls.label.setValue(kept.held.label)
         self._changed()
         self._unseen = None if entry.picture else entry
+        if self._header is not None and (note := changed_since(kept, self._header.step)):
+            self.banner.show_info(note)
 
     def _delete(self, index: int) -> None:
         gone = self._shown[index]
@@ -482,7 +485,7 @@ class LatentPanel(QWidget):
     def _in_hand(self) -> Kept:
         """The z under the marker, under the name that it would be kept by."""
         assert self._header is not None
-        return Kept(self.shelf.name.placeholderText(), self._held(), self._header.title)
+        return Kept(self.shelf.name.placeholderText(), self._held(), self._header.title, self._header.step)
 
     def _misfit(self, kept: Kept) -> str:
         assert self._header is not None
@@ -510,7 +513,7 @@ class LatentPanel(QWidget):
             self.banner.show_error(problem)
             return
         self.banner.hide()
-        self._add(Entry(Kept(self._unused(kept.name), kept.held, kept.model)))
+        self._add(Entry(replace(kept, name=self._unused(kept.name))))
         self.recall(len(self._shown) - 1)
 
     def _open(self) -> None:
