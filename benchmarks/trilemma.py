@@ -1,7 +1,7 @@
 """Quality, cover of the data, and speed of every way to sample: which two does each have, and which one does it lack?
 
     python benchmarks/trilemma.py --out FOLDER               trains what does not ship; goes on where it stopped
-    python benchmarks/trilemma.py --out FOLDER --no-others   only what ships
+    python benchmarks/trilemma.py --out FOLDER --others      only what ships; with names, others for these sets alone
 
 DDPM with all 1,000 steps, DDIM with 50 and 10, the short schedules that the checkpoint keeps (BDDM) with 16 and 8, the
 Denoising Diffusion GAN that ships, of 4 steps, and others of 8, 4 and 2 steps and of one, trained here on the budget of
@@ -181,7 +181,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--out", type=Path, required=True, help="folder of runs, samples and scores; it is added to")
     options.add_argument("--models", nargs="+", default=list(SETS), choices=list(SETS))
-    options.add_argument("--no-others", action="store_true", help="only the ways that ship")
+    options.add_argument("--others", nargs="*", default=list(SETS), choices=list(SETS), help="train others for these")
     options.add_argument("--steps", type=int, default=1200, help="training steps of the others")
     options.add_argument("--batch", type=int, default=0, help="images a training step of theirs; 0 for the preset's")
     options.add_argument("--count", type=int, default=1000)
@@ -198,7 +198,7 @@ def main() -> None:
     for name in chosen.models:
         gan, preset = SETS[name]
         ways = shipped(locate(name), locate(gan))
-        if not chosen.no_others:
+        if name in chosen.others:
             ways += others(preset, chosen.out, chosen.steps, chosen.batch)
         results = [scored(way, chosen.out / "scores", chosen.seeds, chosen.count, control) for way in ways]
         about = (
