@@ -27,7 +27,7 @@ from studio.core.evaluation import Evaluation
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
 from studio.core.presets import presets
-from studio.core.recipes.adversarial import LEAD_IN, Adversarial
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.runs import Run
 from studio.core.trainer import Trainer
 from studio.session.control import Control
@@ -76,11 +76,13 @@ def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int,
     assert isinstance(preset.recipe, Adversarial)
     recipe = replace(preset.recipe, **changes)
     if recipe.warm_start:
+        if steps <= (game := preset.run.steps - recipe.warm_start):
+            raise SystemExit(f"{steps:,} steps leave none for the warm start before a game of {game:,}: take more.")
         recipe = replace(recipe, warm_start=steps - (preset.run.steps - recipe.warm_start))
     if recipe.warm_start and recipe.process == "one_shot":
         # Pure noise tells nothing to start from, so it plays from its first step on. A step of the warm start, before
         # the discriminator joins, costs a third of that: so many fewer take as long.
-        steps -= 2 * max(0, recipe.warm_start - LEAD_IN) // 3
+        steps -= 2 * (recipe.warm_start - recipe.lead_in) // 3
         recipe = replace(recipe, warm_start=0, game_rate=0.25)
     run = replace(
         preset.run,

@@ -1,7 +1,7 @@
 """Quality, cover of the data, and speed of every way to sample: which two does each have, and which one does it lack?
 
     python benchmarks/trilemma.py --out FOLDER               trains what does not ship; goes on where it stopped
-    python benchmarks/trilemma.py --out FOLDER --others      only what ships; with names, others for these sets alone
+    python benchmarks/trilemma.py --out FOLDER --others      trains none: only what ships
 
 DDPM with all 1,000 steps, DDIM with 50 and 10, the short schedules that the checkpoint keeps (BDDM) with 16 and 8, the
 Denoising Diffusion GAN that ships, of 4 steps, and others of 8, 4 and 2 steps and of one, trained here on the budget of
@@ -35,7 +35,6 @@ from studio.core.evaluator import Evaluator
 from studio.core.grids import Betas, Uniform
 from studio.core.metrics.base import Score
 from studio.core.presets import presets
-from studio.core.recipes.adversarial import LEAD_IN
 from studio.core.report import Point, markdown, points, quantities, written
 from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
@@ -140,19 +139,17 @@ def training(model: Path) -> float:
     """Seconds that a model's training takes by the clock of this run: of every kind of step, times their number."""
     header = read_header(model)
     config = TrainConfig.from_dict({part: getattr(header, part) for part in (*PARTS, "run")})
-    warm = config.recipe.warm_steps
-    kinds = [(0, warm - LEAD_IN), (warm - LEAD_IN, warm), (warm, header.step)] if warm else [(0, header.step)]
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, Run(Path(folder)))
-        for first, last in kinds:
+        for first, count in config.recipe.spans(header.step):
             trainer.step, taken = first, []
             for _ in range(TIMED_STEPS):
                 began = time.perf_counter()
                 trainer.train_step()
                 taken.append(time.perf_counter() - began)
             # The mean, since some steps cost more than others; the first of a kind pays for what comes once.
-            total += (last - first) * statistics.fmean(taken[TIMED_STEPS // 4 :])
+            total += count * statistics.fmean(taken[TIMED_STEPS // 4 :])
     return total
 
 
@@ -181,7 +178,9 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--out", type=Path, required=True, help="folder of runs, samples and scores; it is added to")
     options.add_argument("--models", nargs="+", default=list(SETS), choices=list(SETS))
-    options.add_argument("--others", nargs="*", default=list(SETS), choices=list(SETS), help="train others for these")
+    options.add_argument(
+        "--others", nargs="*", default=list(SETS), choices=list(SETS), help="train others beside these models alone"
+    )
     options.add_argument("--steps", type=int, default=1200, help="training steps of the others")
     options.add_argument("--batch", type=int, default=0, help="images a training step of theirs; 0 for the preset's")
     options.add_argument("--count", type=int, default=1000)

@@ -31,7 +31,13 @@ PARTS = {"data": "dataset", "recipe": "recipe", "network": "network", "optimizer
 class RunKnobs(Knobbed):
     """How long, how fast and how often: everything of a run that is no method."""
 
-    steps: int = knob(1800, help="Training steps; the rate falls to 0 over them.", low=1, high=100_000_000, log=True)
+    steps: int = knob(
+        1800,
+        help="Training steps; the rate falls to 0 over them, or over those after a warm start.",
+        low=1,
+        high=100_000_000,
+        log=True,
+    )
     batch: int = knob(
         64, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True
     )

@@ -141,7 +141,7 @@ class Trainer:
     def rate(self, step: int) -> float:
         """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none.
 
-        Where a warm start comes first, the fall is that of what it leads to: it has a fall of its own.
+        The fall begins after a warm start, whose learner lowers its rate itself.
         """
         knobs, warm = self.config.run, self.config.recipe.warm_steps
         rise = min(1.0, (step + 1) / knobs.warmup) if knobs.warmup else 1.0

@@ -304,9 +304,7 @@ class EstimateJob:
         facts = DataFacts(shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std)
         learner = self.config.recipe.learner(self.config.network, self.config.optimizer, facts, seed=0, device=device)
         batch, few = self.config.run.batch, min(self.config.run.batch, 8)
-        # What a training costs is decided by the steps that most of it consists of.
-        warm = self.config.recipe.warm_steps
-        first = warm if 2 * warm <= self.config.run.steps else 0
+        spans = self.config.recipe.spans(self.config.run.steps)
         companion = [] if learner.companion is None else list(learner.companion.parameters())
         weights = {parameter.data_ptr() for parameter in (*learner.denoiser.parameters(), *companion)}
         kept: dict[int, torch.Tensor] = {}
@@ -317,20 +315,23 @@ class EstimateJob:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            learner.step(Batches(data, few, 0, device).at(0), noise=Noise(0, range(few), device), index=first)
+            learner.step(Batches(data, few, 0, device).at(0), noise=Noise(0, range(few), device), index=spans[-1][0])
         activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) * batch // few
         kept.clear()
         yield None
         if device.type == "cpu" and activations > psutil.virtual_memory().available:
             raise ValueError(f"A batch of {batch:,} would need {activations / 1e9:,.0f} GB. Take a smaller one.")
-        batches, noise, seconds = Batches(data, batch, 0, device), Noise(0, range(batch), device), []
-        for step in range(first + 1, first + ESTIMATE_STEPS + 1):
-            if control.stopping:
-                return
-            began = time.perf_counter()
-            float(learner.step(batches.at(step), noise=noise, index=step)["loss"])
-            seconds.append(time.perf_counter() - began)
-            yield None
+        batches, noise, total = Batches(data, batch, 0, device), Noise(0, range(batch), device), 0.0
+        for first, count in spans:
+            seconds = []
+            for step in range(first + 1, first + ESTIMATE_STEPS + 1):
+                if control.stopping:
+                    return
+                began = time.perf_counter()
+                float(learner.step(batches.at(step), noise=noise, index=step)["loss"])
+                seconds.append(time.perf_counter() - began)
+                yield None
+            total += count * float(np.median(seconds))
         parameters = num_parameters(learner.denoiser)
         state = sum(
             value.numel() * value.element_size()
@@ -342,7 +343,7 @@ class EstimateJob:
         # Weights and gradients, and the average of the denoiser's, beside what optimisers and backward pass keep.
         memory = 4 * (3 * parameters + 2 * sum(map(torch.numel, companion))) + state + activations
         yield events.Estimate(
-            seconds_per_step=float(np.median(seconds)),
+            seconds_per_step=total / self.config.run.steps,
             memory=memory,
             num_parameters=parameters,
             steps=self.config.run.steps,

@@ -117,12 +117,14 @@ def misfit(kept: Kept, title: str, num_steps: int, size: int, class_names: tuple
 
 
 def changed_since(kept: Kept, step: int) -> str:
-    """What a person should know where the model was at another step of training when the z was kept; "" else."""
-    if not kept.step or kept.step == step:
+    """What a person should know where the model may be another one than when the z was kept; "" else."""
+    if kept.step == step:
         return ""
+    if not kept.step:
+        return f"“{kept.name}” was kept before a z knew how far its model had trained: its picture may be another one."
     return (
-        f"“{kept.name}” was kept when {kept.model} had trained {kept.step:,} steps; this one has trained {step:,}, so "
-        "the picture is another one."
+        f"“{kept.name}” was kept for {kept.model} after {kept.step:,} steps of training; this one had {step:,}, so the "
+        "picture is another one."
     )
 
 

@@ -564,6 +564,8 @@ class TestKeeping:
         click(panel.shelf.paste_button)
         assert "1,000,000 steps" in panel.banner.text()
         assert len(panel.shelf.rows) == 2, "it is taken, and one is told that it looks different"
+        panel.recall(0)
+        assert panel.banner.isHidden(), "this one is of the model as it is"
         (tmp_path / "bad.json").write_text("{}")
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
         click(panel.shelf.open_button)

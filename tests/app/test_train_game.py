@@ -139,9 +139,10 @@ def test_chance_follows_from_what_is_played_for(loss: Any, chance: tuple[float, 
 
 ALONE = dict.fromkeys(HEALTHY, None) | {"loss": 3.0, "grad_norm": 1.0, "learning_rate": 1e-3}
 WITH_D = HEALTHY | {"loss": 3.0, "diversity": None, "z_spread": None}
+OPENING = WITH_D | {"energy_score": 3.0}
 
 
-@pytest.mark.parametrize("warm", [ALONE, WITH_D], ids=["alone", "while D plays"])
+@pytest.mark.parametrize("warm", [ALONE, WITH_D, OPENING], ids=["alone", "while D plays", "while z opens"])
 @pytest.mark.parametrize("opened", [False, True], ids=["live", "opened"])
 def test_the_loss_of_a_warm_start_is_none_of_the_game(
     panel: TrainPanel, qtbot: QtBot, warm: dict[str, Any], opened: bool
@@ -153,15 +154,15 @@ def test_the_loss_of_a_warm_start_is_none_of_the_game(
         begin(panel, CONFIG, qtbot)
         for message in messages[:2]:
             panel.receive(message)
-        assert ("losses" in seen(panel)) == (warm is WITH_D)
+        assert ("losses" in seen(panel)) == (warm is not ALONE)
         assert panel.views._tiles[1].number() == "3.0000"
         assert panel.views._tiles[1].caption() == "loss, smoothed"
         for message in messages[2:]:
             panel.receive(message)
     assert "losses" in seen(panel)
-    assert column(panel, "losses", "warm start") == [pytest.approx(3.0)]
+    assert column(panel, "losses", "energy score" if warm is OPENING else "warm start") == [pytest.approx(3.0)]
     assert column(panel, "losses", "G") == pytest.approx([0.8, 0.8])
-    assert len(column(panel, "losses", "D")) == (3 if warm is WITH_D else 2)
+    assert len(column(panel, "losses", "D")) == (2 if warm is ALONE else 3)
     assert "G held out" not in labels(panel, "losses"), "it was measured before there was a game"
     assert panel.views.levels.training.means().shape == (2, 4), "on a scale of colours of its own"
     assert panel.views._tiles[1].number() == "0.8000"

@@ -298,10 +298,10 @@ class TestFiles:
 
     def test_a_model_that_trained_on_is_told_of(self) -> None:
         assert changed_since(self.kept(), 400) == ""
-        assert "400 steps; this one has trained 1,200" in changed_since(self.kept(), 1200)
+        assert "400 steps of training; this one had 1,200" in changed_since(self.kept(), 1200)
         table = json.loads(to_text(self.kept()))
         del table["model_step"]  # as it was written before steps were told
-        assert changed_since(from_text(json.dumps(table)), 1200) == ""
+        assert "may be another one" in changed_since(from_text(json.dumps(table)), 1200)
 
     def test_which_models_take_a_latent(self, digits: Path) -> None:
         header = read_header(digits)

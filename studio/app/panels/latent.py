@@ -461,9 +461,12 @@ class LatentPanel(QWidget):
             self.controls.noise_seed.setValue(kept.held.noise_seeds[0])
             self.controls.label.setValue(kept.held.label)
         self._changed()
-        self._unseen = None if entry.picture else entry
-        if self._header is not None and (note := changed_since(kept, self._header.step)):
+        note = changed_since(kept, self._header.step) if self._header is not None else ""
+        self._unseen = None if entry.picture and not note else entry
+        if note:
             self.banner.show_info(note)
+        else:
+            self.banner.hide()
 
     def _delete(self, index: int) -> None:
         gone = self._shown[index]

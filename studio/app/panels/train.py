@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from studio.app.controls import Panel, Segmented, StatTile, make_label, scroll_down
 from studio.app.panels.smoothing import Smoother
 from studio.app.panels.train_balance import BalanceView
-from studio.app.panels.train_curves import GAME, GAME_GROUPS, PLAYED, WARM, GroupPlot
+from studio.app.panels.train_curves import GAME, GAME_GROUPS, PLAYED, SCORE, WARM, GroupPlot
 from studio.app.panels.train_settings import State, TrainSettings
 from studio.app.theme import ui_font
 from studio.app.widgets.heat_map import HeatMap
@@ -395,8 +395,9 @@ class RunViews(QWidget):
         if told:
             self.speed.append("value", *zip(*told, strict=True))
         for event in events:
-            # D's loss and that of a warm start do not go on one scale of colours.
-            if (self._played_from is None or PLAYED in event.scalars) and self.levels.add_training(event):
+            # D's loss, that of a warm start and the energy score at its end do not go on one scale of colours.
+            is_mean = self._played_from is None and SCORE not in event.scalars
+            if (is_mean or PLAYED in event.scalars) and self.levels.add_training(event):
                 self.levels_stage.show_view(True)
         self._show_numbers(last)
 
@@ -701,8 +702,13 @@ def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:
 
 
 def _warm(event: Progress) -> Progress:
-    """A message of before the game with its loss under another name, since it is none of a player's."""
+    """A message of before the game with its loss under another name, since it is none of a player's.
+
+    Where that is the energy score, it has a curve already.
+    """
     scalars = {WARM if name == "loss" else name: value for name, value in event.scalars.items()}
+    if SCORE in scalars:
+        del scalars[WARM]
     return replace(event, scalars=scalars)
 
 

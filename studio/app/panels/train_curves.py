@@ -41,6 +41,8 @@ PLAYED = "diversity"
 """The scalar that tells that the generator plays: before, in a warm start, its loss is none of the game."""
 WARM = "warm_start"
 """What that loss is called here."""
+SCORE = "energy_score"
+"""The scalar of the energy score, which is the loss at the end of a warm start and stands beside the game's after."""
 GAME_GROUPS = {
     "losses": Group(
         "Losses, dashed: chance",
@@ -49,7 +51,7 @@ GAME_GROUPS = {
         (
             Curve("loss", "G", "series_gan", held_out="loss"),
             Curve(GAME, "D", "series_smoothed"),
-            Curve("energy_score", "energy score", "text_faint"),
+            Curve(SCORE, "energy score", "text_faint"),
             Curve(WARM, "warm start", "series_raw"),
         ),
         "What generator G and discriminator D lose, smoothed. Dashed: what each loses while D can only guess.\n"

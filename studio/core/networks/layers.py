@@ -34,12 +34,12 @@ class LevelEmbedding(nn.Module):
         self.mapping = Mapping(latent, width) if latent else None
 
     @torch.no_grad()
-    def mute_latent(self) -> None:
-        """Let z say nothing until training gives it a voice."""
+    def soften_latent(self, share: float) -> None:
+        """Let z count for a ``share`` of what it did; 0 mutes it until training gives it a voice."""
         if self.mapping is not None:
             last = self.mapping.layers[-1]
             assert isinstance(last, nn.Linear)
-            zero_(last)
+            last.weight.mul_(share)
 
     def forward(self, log_snr: Tensor, cond: Tensor | None, z: Tensor | None = None) -> Tensor:
         angle = (2.0 / math.pi) * torch.atan(torch.exp(-0.5 * log_snr))

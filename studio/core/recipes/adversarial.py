@@ -25,7 +25,7 @@ from studio.core.data.base import Batch
 from studio.core.denoisers import Denoiser, Direct, Latent, NetworkDenoiser
 from studio.core.device import autocast
 from studio.core.knobs import knob
-from studio.core.levels import CLEAN, Level, expand, log_snr, posterior
+from studio.core.levels import CLEAN, Level, diffuse, expand, log_snr, posterior
 from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.networks.discriminator import Discriminator, discriminator
 from studio.core.networks.layers import LevelEmbedding
@@ -91,8 +91,9 @@ class Adversarial(Recipe):
     )
     warm_start: int = knob(
         0,
-        help="First steps that teach the generator the mean of x0, as a denoiser learns it, and at their end, where "
-        "the energy score counts, what z is for. The game then starts from blurred pictures instead of from noise.",
+        help="First steps that teach the generator the mean of x0, as a denoiser learns it; its rate falls to 0 over "
+        "them. In the last 500 D learns, too, and an energy score teaches the generator to use z. The game then starts "
+        "from blurred pictures instead of from noise.",
         label="Warm start",
         low=0,
         high=10_000_000,
@@ -148,6 +149,20 @@ class Adversarial(Recipe):
         return self.warm_start
 
     @property
+    def lead_in(self) -> int:
+        """Last steps of the warm start, in which D learns already."""
+        return min(LEAD_IN, 3 * self.warm_start // 4)
+
+    @property
+    def opens_z(self) -> bool:
+        """Whether the energy score takes the mean's place in those steps."""
+        return self.warm_start > 0 and self.latent > 0 and self.score_weight > 0.0
+
+    def spans(self, steps: int) -> list[tuple[int, int]]:
+        ends = [0, self.warm_start - self.lead_in, self.warm_start, steps]
+        return [(first, last - first) for first, last in itertools.pairwise(ends) if last > first]
+
+    @property
     def chance(self) -> Mapping[str, float]:
         play, undecided = PLAYS[self.loss], torch.zeros(())
         return {
@@ -185,7 +200,7 @@ class Adversarial(Recipe):
         if self.warm_start:
             for part in module.modules():
                 if isinstance(part, LevelEmbedding):
-                    part.mute_latent()
+                    part.soften_latent(0.0 if self.opens_z else SOFT_Z)
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
@@ -237,7 +252,7 @@ class AdversarialLearner(Learner):
         self._balance = Balance(recipe.latent > 0)
         device = next(judge.parameters()).device
         self._tables = Tables(recipe.levels_of(recipe.num_steps), device)
-        self._levels_between = _levels_between(recipe.schedule, device)
+        self._warm_levels = _levels_between(recipe.schedule, device)
 
     def set_rates(self, factor: float, index: int) -> None:
         """The generator's falls to 0 over a warm start, and is a share of the full one in the game."""
@@ -250,12 +265,12 @@ class AdversarialLearner(Learner):
         labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
         found: dict[str, Tensor] = {}
-        leads_in = index >= self.recipe.warm_start - LEAD_IN
+        leads_in = index >= self.recipe.warm_start - self.recipe.lead_in
         if leads_in:
             found |= self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
         if index >= self.recipe.warm_start:
             return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
-        if leads_in and self.recipe.latent and self.recipe.score_weight > 0.0:
+        if leads_in and self.recipe.opens_z:
             return found | self._opening_turn(batch.x0, labels, noise, 2 * index + 1)
         return found | self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
 
@@ -379,35 +394,39 @@ class AdversarialLearner(Learner):
             pairs = self._pairs(x0, noise, draw)
             x_t, level, wanted = pairs.x_t, pairs.level, pairs.x_s
         else:
-            level = self._level_between(noise, draw)
-            eps = noise.like(x0, draw, Stream.EPS)
-            x_t, wanted = expand(level.alpha, x0) * x0 + expand(level.sigma, x0) * eps, x0
+            level = self._draw_level(noise, draw)
+            x_t, wanted = diffuse(x0, level, noise.like(x0, draw, Stream.EPS)), x0
         with autocast(x0.device):
             made = self._generator.inner.believe(x_t, level, labels).float()
         sample_loss = self._per_c_out(level).square() * (made - wanted).square().flatten(1).mean(1)
         loss = sample_loss.mean()
         norm = self._move_generator(loss, most=1.0)
-        found = {"sample_loss": sample_loss.detach(), "log_snr": 2.0 * torch.log(level.alpha / level.sigma)}
+        found = {"sample_loss": sample_loss.detach(), "log_snr": log_snr(level)}
         return {"loss": loss.detach(), "grad_norm": norm} | found
 
-    def _level_between(self, noise: Noise, draw: int) -> Level:
+    def _draw_level(self, noise: Noise, draw: int) -> Level:
         """A level (B,) an item, evenly in time from the middle of the last step to the noise that sampling starts from.
 
         A denoiser that knows the levels around its own does better at those than one that saw no others.
         """
         uniform = noise.uniform(draw, Stream.LEVEL)
         share = (torch.arange(len(uniform), device=uniform.device) + uniform) / len(uniform)
-        alpha, sigma = self._levels_between
+        alpha, sigma = self._warm_levels
         place = (share * len(alpha)).long().clamp(max=len(alpha) - 1)
         return Level(alpha[place], sigma[place])
 
     def _opening_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
-        """One step of G by the energy score alone: it learns to listen to z before it plays, or it never will."""
+        """One step of G by the energy score alone: it learns to listen to z before it plays, or it never will.
+
+        The item's losses are the score's, in place of D's, which are told by level in the game alone.
+        """
         pairs = self._pairs(x0, noise, draw)
         made = self._make(self._generator, pairs, labels, noise, draw)
-        loss = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
+        sample_loss = self._energy_score(made, x0, pairs, labels, noise, draw)
+        loss = sample_loss.mean()
         norm = self._move_generator(loss)
-        return {"loss": loss.detach(), "energy_score": loss.detach(), "grad_norm": norm}
+        found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
+        return {"loss": loss.detach(), "energy_score": loss.detach(), "grad_norm": norm} | found
 
     def _move_generator(self, loss: Tensor, most: float = float("inf")) -> Tensor:
         """One step of G down ``loss``; its gradient is cut to a norm of ``most``. Returns the norm before that."""
@@ -458,6 +477,8 @@ class AdversarialLearner(Learner):
 LEAD_IN = 500
 """Last steps of a warm start, in which the discriminator learns already, since a new one would mislead the generator,
 and the energy score takes the place of the mean."""
+SOFT_Z = 0.2
+"""How much an untaught z counts where the game begins without an energy score: more would tear the pictures apart."""
 SPREAD_EVERY = 16
 """Steps of training from one look at how far two z lie apart to the next."""
 PATCHES = (4, 8)

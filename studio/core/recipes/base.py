@@ -61,7 +61,10 @@ class Learner(abc.ABC):
         """
 
     def set_rates(self, factor: float, index: int) -> None:
-        """Set the learning rates of step ``index``; a run has come to ``factor`` in [0, 1] of the full ones."""
+        """Set the learning rates of step ``index``: ``factor`` in [0, 1] of the full ones, as the run has it.
+
+        A step without this before it takes the rates of the last one.
+        """
         set_rate(self.optimizers, factor)
 
     def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
@@ -105,8 +108,12 @@ class Recipe(Knobbed, abc.ABC):
 
     @property
     def warm_steps(self) -> int:
-        """How many steps at the beginning are of another kind than the rest, and cost less."""
+        """How many steps at the beginning are of another kind than the rest; the run's fall of rates begins after."""
         return 0
+
+    def spans(self, steps: int) -> list[tuple[int, int]]:
+        """(first, count) of each row of steps of one kind, all of which cost alike, in a run of so many."""
+        return [(0, steps)]
 
     @property
     def chance(self) -> Mapping[str, float]:
