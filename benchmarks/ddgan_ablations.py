@@ -5,9 +5,9 @@
     python benchmarks/ddgan_ablations.py --out FOLDER ... --measured       no training: the table of what is there
 
 Every variant starts from the preset and takes as many training steps from the same seeds; where a warm start comes
-first, the game after it keeps its length. Writes what its samples are worth (of points: modes, the share within 3
-standard deviations of one, distance; of images: FD, precision, recall) into docs/results.md, between the two marks of
-the preset.
+first, the game after it keeps its length, and z is opened at a higher rate than in the whole training, which has not
+fallen as far. Writes what its samples are worth (of points: modes, the share within 3 standard deviations of one,
+distance; of images: FD, precision, recall) into docs/results.md, between the two marks of the preset.
 """
 
 from __future__ import annotations
