@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.app.panels.latent import LANES, LatentPanel
+from studio.app.panels.latent_controls import LatentControls
 from studio.app.panels.latent_hand import Hand
 from studio.app.widgets.z_pad import ZPad
 from studio.app.worker import Lane
@@ -601,6 +602,17 @@ class TestKeeping:
 
 
 class TestModels:
+    @pytest.mark.parametrize(("chosen", "shown"), [("3", "Trouser"), ("none", "none"), ("Bag", "Bag")])
+    def test_a_class_that_the_next_model_does_not_know_gives_way_to_its_first(
+        self, qtbot: QtBot, chosen: str, shown: str
+    ) -> None:
+        controls = LatentControls()
+        qtbot.addWidget(controls)
+        controls.set_model(4, 8, ("0", "3", "Bag"), adds_noise=True)
+        controls.label.setValue(chosen)
+        controls.set_model(4, 8, ("Trouser", "Bag"), adds_noise=True)
+        assert controls.label.value() == shown
+
     def test_without_a_latent_it_says_what_it_is_for(self, bench: Bench) -> None:
         panel = bench.panel
         panel.set_models(dict(bench.models.values()))
