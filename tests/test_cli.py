@@ -705,15 +705,17 @@ class TestWindowless:
         with subprocess.Popen(
             ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL
         ) as server:
-            os.close(writing)
-            with open(reading) as told:
-                display = f":{told.readline().strip()}"
-            monkeypatch.setenv("DISPLAY", display)
-            monkeypatch.setenv("WAYLAND_DISPLAY", "gone")
-            for platform in ("", "xcb"):
-                monkeypatch.setenv("QT_QPA_PLATFORM", platform)
-                assert why_no_window() == ""
-            server.terminate()
+            try:
+                os.close(writing)
+                with open(reading) as told:
+                    display = f":{told.readline().strip()}"
+                monkeypatch.setenv("DISPLAY", display)
+                monkeypatch.setenv("WAYLAND_DISPLAY", "gone")
+                for platform in ("", "xcb"):
+                    monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+                    assert why_no_window() == ""
+            finally:
+                server.kill()
 
     def test_a_missing_library_of_qt_is_said_in_words(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
