@@ -33,7 +33,7 @@ from studio.core.networks.unet import UNetSpec
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import AdamSpec
 from studio.core.prediction import Prediction, from_x0
-from studio.core.recipes.adversarial import Adversarial, AdversarialLearner, gradient_penalty
+from studio.core.recipes.adversarial import BETWEEN, Adversarial, AdversarialLearner, _evenly, gradient_penalty
 from studio.core.recipes.balance import SIGNS
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
@@ -259,7 +259,7 @@ def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(mo
     monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 1)
     learner = learner_of(Adversarial(warm_start=2, game_rate=0.25))
     noise, batch = Noise(0, range(8)), batch_of((2,))
-    level = learner._draw_level(noise, 1)
+    level = Level(*(part[_evenly(noise, 1, BETWEEN)] for part in learner._tables.between))
     noisy = level.alpha[:, None] * batch.x0 + level.sigma[:, None] * noise.like(batch.x0, 1, Stream.EPS)
     with torch.no_grad():
         made = learner._generator.inner.believe(noisy, level, None)
@@ -273,12 +273,12 @@ def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(mo
 
 def test_the_levels_of_a_warm_start_reach_from_half_a_step_to_the_start_of_sampling() -> None:
     learner = learner_of(Adversarial(beta_max=7.0))
-    alpha, sigma = learner._warm_levels
+    alpha, sigma = learner._tables.between
     schedule = learner.recipe.schedule
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(1000))
     assert (float(alpha[0]), float(alpha[-1])) == pytest.approx((schedule.flow(0.125).alpha, schedule.level(1.0).alpha))
-    drawn = learner._draw_level(Noise(0, range(8)), 3)
-    assert torch.equal(torch.bucketize(-drawn.alpha, -alpha[::125].contiguous(), right=True), torch.arange(1, 9))
+    places = _evenly(Noise(0, range(8)), 3, BETWEEN)
+    assert torch.equal(places // 125, torch.arange(8)), "each eighth has its share"
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ class LatentControls(Side):
             before = self.label.value()
             self.label.set_options([("none", "none"), *((name, name) for name in class_names)])
             # A sample of no class in particular is the poorest way to begin.
-            is_known = before == "none" or before in class_names
-            self.label.setValue(before if self._class_chosen and is_known else next(iter(class_names), "none"))
+            stays = self._class_chosen and before in ("none", *class_names)
+            self.label.setValue(before if stays else next(iter(class_names), "none"))
             self._class_chosen |= bool(class_names)
         self._class_field.set_enabled(bool(class_names), "this model has no classes")
         self._noise_field.set_enabled(adds_noise and num_steps > 1, "no step of this model adds noise")

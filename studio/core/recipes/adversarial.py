@@ -250,9 +250,7 @@ class AdversarialLearner(Learner):
         # A generator of images at once makes those: after its one step comes clean data.
         self._makes_x_s = recipe.predict == "x_s" and recipe.process == "denoising"
         self._balance = Balance(recipe.latent > 0)
-        device = next(judge.parameters()).device
-        self._tables = Tables(recipe.levels_of(recipe.num_steps), device)
-        self._warm_levels = _levels_between(recipe.schedule, device)
+        self._tables = Tables(recipe.levels_of(recipe.num_steps), next(judge.parameters()).device)
 
     def set_rates(self, factor: float, index: int) -> None:
         """The generator's falls to 0 over a warm start, and is a share of the full one in the game."""
@@ -334,16 +332,14 @@ class AdversarialLearner(Learner):
     def _pairs(self, x0: Tensor, noise: Noise, draw: int) -> Pairs:
         """Real (x_s, x_t), x_t made from x_s: every step has its equal share of the batch."""
         tables = self._tables
-        uniform = noise.uniform(draw, Stream.LEVEL)
-        share = (torch.arange(len(x0), device=x0.device) + uniform) / len(x0)
-        place = (share * self.recipe.num_steps).long().clamp(max=self.recipe.num_steps - 1)
+        place = _evenly(noise, draw, self.recipe.num_steps)
         alpha, sigma = expand(tables.alpha[place], x0), expand(tables.sigma[place], x0)
         x_s = alpha * x0 + sigma * noise.like(x0, draw, Stream.EPS)
         jump = noise.like(x0, draw, Stream.JUMP)
         if self.recipe.process == "one_shot":
             # D sees x_s alone; the generator starts from noise, at the one level of its schedule.
             level = self.recipe.schedule.level(1.0)
-            return Pairs(x_s, jump, place, Level(*(torch.full_like(uniform, part) for part in level)))
+            return Pairs(x_s, jump, place, Level(*(x0.new_full((len(x0),), part) for part in level)))
         x_t = expand(tables.kept[place], x0) * x_s + expand(tables.added[place], x0) * jump
         return Pairs(x_s, x_t, place, Level(tables.alpha[place + 1], tables.sigma[place + 1]))
 
@@ -394,7 +390,8 @@ class AdversarialLearner(Learner):
             pairs = self._pairs(x0, noise, draw)
             x_t, level, wanted = pairs.x_t, pairs.level, pairs.x_s
         else:
-            level = self._draw_level(noise, draw)
+            place = _evenly(noise, draw, BETWEEN)
+            level = Level(*(part[place] for part in self._tables.between))
             x_t, wanted = diffuse(x0, level, noise.like(x0, draw, Stream.EPS)), x0
         with autocast(x0.device):
             made = self._generator.inner.believe(x_t, level, labels).float()
@@ -403,17 +400,6 @@ class AdversarialLearner(Learner):
         norm = self._move_generator(loss, most=1.0)
         found = {"sample_loss": sample_loss.detach(), "log_snr": log_snr(level)}
         return {"loss": loss.detach(), "grad_norm": norm} | found
-
-    def _draw_level(self, noise: Noise, draw: int) -> Level:
-        """A level (B,) an item, evenly in time from the middle of the last step to the noise that sampling starts from.
-
-        A denoiser that knows the levels around its own does better at those than one that saw no others.
-        """
-        uniform = noise.uniform(draw, Stream.LEVEL)
-        share = (torch.arange(len(uniform), device=uniform.device) + uniform) / len(uniform)
-        alpha, sigma = self._warm_levels
-        place = (share * len(alpha)).long().clamp(max=len(alpha) - 1)
-        return Level(alpha[place], sigma[place])
 
     def _opening_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G by the energy score alone: it learns to listen to z before it plays, or it never will.
@@ -479,6 +465,8 @@ LEAD_IN = 500
 and the energy score takes the place of the mean."""
 SOFT_Z = 0.2
 """How much an untaught z counts where the game begins without an energy score: more would tear the pictures apart."""
+BETWEEN = 1000
+"""How many levels, between the steps and at them, a warm start knows."""
 SPREAD_EVERY = 16
 """Steps of training from one look at how far two z lie apart to the next."""
 PATCHES = (4, 8)
@@ -486,7 +474,11 @@ PATCHES = (4, 8)
 
 
 class Tables:
-    """The numbers of T big steps, on the device: of step i, from s = i to t = i + 1, each (T,); levels (T + 1,)."""
+    """The numbers of T big steps, on the device: of step i, from s = i to t = i + 1, each (T,); levels (T + 1,).
+
+    ``between`` are the levels of a warm start, (BETWEEN,): evenly in time from the middle of the last step to the noise
+    that sampling starts from.
+    """
 
     def __init__(self, schedule: BigSteps, device: torch.device) -> None:
         levels = [CLEAN, *(schedule.level((step + 1) / schedule.length) for step in range(schedule.length))]
@@ -501,13 +493,15 @@ class Tables:
         self.kept, self.added = column(np.sqrt(1.0 - betas)), column(np.sqrt(betas))
         self.of_x, self.of_x0 = column([step.of_x for step in steps]), column([step.of_x0 for step in steps])
         self.std = column([step.var**0.5 for step in steps])
+        times = np.linspace(0.5 / schedule.length, 1.0, BETWEEN).tolist()
+        self.between = Level(*(column(part) for part in zip(*map(schedule.flow, times), strict=True)))
 
 
-def _levels_between(schedule: BigSteps, device: torch.device) -> Level:
-    """Levels (1000,) of the process that the steps are taken from, evenly in time from half a step to the end."""
-    times = np.linspace(0.5 / schedule.length, 1.0, 1000)
-    alpha, sigma = np.array([schedule.flow(float(t)) for t in times], np.float32).T
-    return Level(torch.from_numpy(alpha.copy()).to(device), torch.from_numpy(sigma.copy()).to(device))
+def _evenly(noise: Noise, draw: int, count: int) -> Tensor:
+    """(B,) places from 0 to ``count`` - 1, drawn so that each has its equal share of the batch."""
+    uniform = noise.uniform(draw, Stream.LEVEL)
+    share = (torch.arange(len(uniform), device=uniform.device) + uniform) / len(uniform)
+    return (share * count).long().clamp(max=count - 1)
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
