@@ -36,6 +36,7 @@ class Progress(Event):
     ``scalars`` are means since the last message: ``loss``, ``grad_norm``, ``learning_rate`` and what a recipe adds.
     ``steps`` and ``losses`` hold every single step since then. ``level_loss`` (L,) is the mean loss in each of L
     log-SNR bins (NaN where no sample fell) with ascending edges ``level_edges`` (L + 1,); it comes about once a second.
+    All of its steps are of one kind: ``span`` counts a recipe's spans of such steps from 0.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Progress(Event):
     losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     level_loss: np.ndarray | None = None
     level_edges: np.ndarray | None = None
+    span: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,7 +385,10 @@ def freeze(array: np.ndarray) -> np.ndarray:
 
 
 def merge(older: Progress, newer: Progress, most: int) -> Progress:
-    """One message for two in a row: means weighted by steps; of more than ``most`` steps every second is left out."""
+    """One message for two in a row, of steps of one kind: means weighted by steps.
+
+    Of more than ``most`` steps every second is left out.
+    """
     share = len(newer.steps) / max(len(older.steps) + len(newer.steps), 1)
     scalars = dict(older.scalars)
     for name, value in newer.scalars.items():

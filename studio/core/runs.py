@@ -102,6 +102,8 @@ class RunLog:
         if not isinstance(event, _LOGGED):
             return
         if isinstance(event, events.Progress):
+            if self._waiting is not None and self._waiting.span != event.span:
+                self.flush()
             self._waiting = event if self._waiting is None else events.merge(self._waiting, event, MOST_STEPS)
             if time.monotonic() - self._since >= SECONDS:
                 self.flush()

@@ -92,6 +92,8 @@ class Trainer:
         size = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM
         self._snapshots = Series(run.snapshots, config.run.steps, config.run.rewind_mb * 1_000_000, size)
         self._meter, self._level_losses = Meter(), _LevelLosses(self.device)
+        self._ends = {first + count for first, count in config.recipe.spans(config.run.steps)}
+        """Steps after which others of another kind begin: no report holds both kinds."""
         self._samples: tuple[int, np.ndarray] | None = None
         self._thumbnail = b""
         self._saved_step = -1
@@ -175,7 +177,7 @@ class Trainer:
             self._meter.add(self.step - 1, found)
             self._level_losses.add(found)
             # A report waits for the device, so its time belongs to the steps that it waits for.
-            report = self._report() if reports.due() else None
+            report = self._report() if reports.due() or self.step in self._ends else None
             self.seconds += time.perf_counter() - began
             yield report
             if report is not None and (complaint := self.learner.complaint(self.step, report.scalars)):
@@ -215,7 +217,7 @@ class Trainer:
     def _report(self) -> events.Progress:
         """What happened since the last report. Raises Diverged for a loss that is no number."""
         steps, losses, scalars = self._meter.take()
-        levels = self._level_losses.take(LEVEL_SECONDS) if len(steps) else None
+        levels = self._level_losses.take(0.0 if self.step in self._ends else LEVEL_SECONDS) if len(steps) else None
         if not np.isfinite(losses).all():
             raise Diverged(self._divergence(int(steps[~np.isfinite(losses)][0])))
         if not np.isfinite(list(scalars.values())).all():
@@ -240,6 +242,7 @@ class Trainer:
             losses=events.freeze(losses),
             level_loss=levels,
             level_edges=None if levels is None else LEVEL_EDGES,
+            span=sum(end < self.step for end in self._ends),
         )
 
     def _first_rate(self) -> float:

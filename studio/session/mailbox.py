@@ -31,8 +31,9 @@ class Mailbox:
                 if type(older) is not type(event) or older.job_id != event.job_id:
                     continue
                 if isinstance(event, Progress) and isinstance(older, Progress):
-                    del self._waiting[index]
-                    event = merge(older, event, MOST_POINTS)
+                    if older.span == event.span:
+                        del self._waiting[index]
+                        event = merge(older, event, MOST_POINTS)
                     break
                 if isinstance(event, _NEWEST_WINS):
                     del self._waiting[index]

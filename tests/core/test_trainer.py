@@ -293,6 +293,29 @@ def test_a_warm_start_and_the_game_after_it_have_a_fall_of_their_own(tmp_path: P
     assert seen == [(1.0, 1.0), (0.5, 1.0), (0.167, 1.0), (0.5, 1.0), (0.25, 0.5)]
 
 
+def test_no_report_holds_steps_of_two_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as it comes nor as the run's folder keeps it: each span's means and losses by level are its own."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 3)
+    recipe = Adversarial(warm_start=8, score_weight=1.0, d_width=8, latent=4)
+    config = dataclasses.replace(small(20), recipe=recipe, run=RunKnobs(steps=20, batch=16, preview_every=0.0))
+    run = Run(tmp_path / "run")
+    told, log = finish(Trainer(config, run)), RunLog(run)
+    for event in told:
+        log.write(event)
+    log.flush()
+    for messages in (told, run.read()):
+        reports = [event for event in messages if isinstance(event, events.Progress)]
+        spans = [[event for event in reports if event.span == span] for span in range(3)]
+        assert [event for span in spans for event in span] == reports
+        steps = [np.concatenate([event.steps for event in span]).tolist() for span in spans]
+        assert steps == [[*range(5)], [5, 6, 7], [*range(8, 20)]]
+        players = [
+            {"d_loss", "energy_score", "diversity"} & set().union(*(event.scalars for event in span)) for span in spans
+        ]
+        assert players == [set(), {"d_loss", "energy_score"}, {"d_loss", "energy_score", "diversity"}]
+        assert all(span[-1].level_loss is not None for span in spans)
+
+
 def test_guidance_needs_labels_that_were_sometimes_hidden(tmp_path: Path) -> None:
     config = dataclasses.replace(small(5, label_dropout=1.0), data=Gaussians8(num_points=1000))
     trainer = Trainer(config, Run(tmp_path / "run"))

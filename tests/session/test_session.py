@@ -317,6 +317,12 @@ class TestMailbox:
         assert merged.level_loss is not None
         assert box.drain() == []
 
+    def test_progress_of_another_kind_of_steps_stays_apart(self) -> None:
+        box = Mailbox()
+        for step in range(6):
+            box.post(dataclasses.replace(self.progress(step), span=step // 4))
+        assert [event.steps.tolist() for event in box.drain()] == [[0, 1, 2, 3], [4, 5]]  # type: ignore[attr-defined]
+
     def test_a_window_that_never_looks_does_not_fill_the_memory(self) -> None:
         box = Mailbox()
         for step in range(3 * MOST_POINTS):
