@@ -8,7 +8,7 @@ from studio.app.library import Entry
 from studio.app.words import duration
 from studio.core import resources
 from studio.core.checkpoints.header import Header, best_score, in_full
-from studio.core.runs import Run
+from studio.core.runs import Run, model_name
 from studio.session.catalog import Found
 
 
@@ -43,8 +43,8 @@ def run_folder(path: Path) -> Path | None:
 
 
 def _told_apart(found: Found, header: Header) -> str:
-    """What tells a model from others of its title: its file where it was opened, its training elsewhere."""
-    return found.path.name if found.section == "opened" else _trained(header)
+    """What tells a model from others of its title: its file or run where it was opened, its training elsewhere."""
+    return model_name(found.path) if found.section == "opened" else _trained(header)
 
 
 def _trained(header: Header) -> str:

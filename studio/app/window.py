@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     _RunRead = tuple[str, Run, TrainConfig, list[events.Event]]
 
-MOST_RECENT = 12
+MOST_RECENT, MOST_SAMPLES = 12, 60
 _SIZE, _FRAME = QSize(1440, 900), QSize(0, 40)  # of the window at first, and about what its title bar takes
 _END_MILLISECONDS = 2000
 _FIRST_SAMPLES_MILLISECONDS = 4000
@@ -287,7 +287,7 @@ class MainWindow(QMainWindow):
         known = self._found.get(path)
         if known is not None and known.section != "opened":
             found = catalog.Found(found.path, known.section, found.header)
-        else:
+        if found.section == "opened":
             self._opened = [path, *[other for other in self._opened if other != path]][:MOST_RECENT]
             self._settings.setValue("opened", self._opened)
         self._show_found([found])
@@ -322,19 +322,19 @@ class MainWindow(QMainWindow):
         self._request_points(found.header)
         run = Run(found.path.parent.parent)
         if found.section == "trained" or Run.is_run(run.folder):
-            self._show_run(path, run)
+            self._show_run(path, run, tuple(found.header.facts["shape"]))
         elif self.stack.currentWidget() is self.train and not self._busy("train"):
             self.show_workspace("Trajectory")
 
-    def _show_run(self, path: str, run: Run) -> None:
-        """Put the curves of a model's run into the Train workspace, unless a training is going on there."""
+    def _show_run(self, path: str, run: Run, shape: tuple[int, ...]) -> None:
+        """Put the curves and samples of a model's run into the Train workspace, unless a training is going on there."""
         if self._busy("train"):
             return
 
         def read() -> _RunRead:
             from studio.core.config import load_toml
 
-            return path, run, load_toml(run.config), list(run.read())
+            return path, run, load_toml(run.config), [*run.read(), *run.previews(shape, MOST_SAMPLES)]
 
         self._errand(read, self._showed_run)
 
@@ -977,9 +977,10 @@ def _load_engine() -> str:
 
 
 def _read(path: Path) -> catalog.Found:
-    """Look at a path that a person named; a folder means its run's model."""
+    """Look at a path that a person named; a folder means its run's model, and one of the own runs was trained here."""
     try:
-        return _look(catalog.resolve(path), "opened")
+        model = catalog.resolve(path)
+        return _look(model, "opened" if run_folder(model) is None else "trained")
     except OSError as error:
         return catalog.Found(path, "opened", None, explain(error, path))
     except ValueError as error:

@@ -42,7 +42,7 @@ from studio.core.metrics.base import (
 )
 from studio.core.networks.base import Network
 from studio.core.report import write_report
-from studio.core.runs import Run
+from studio.core.runs import model_name
 from studio.core.sampling import (
     Subject,
     asked_of,
@@ -391,12 +391,6 @@ class _Judge:
         for metric in metrics:
             found |= floor(metric, self.reference, count, labels)
         return found
-
-
-def model_name(path: Path) -> str:
-    """A model in a word: its run folder's name, since every run's file is called alike, or its file's."""
-    run = Run(path.parent.parent)
-    return run.folder.name if path == run.model else path.stem
 
 
 def with_settings(kind: str, method: Any, name: str = "") -> str:

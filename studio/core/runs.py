@@ -76,6 +76,20 @@ class Run:
                 if event is not None:
                     yield event
 
+    def previews(self, shape: tuple[int, ...], most: int) -> Iterator[events.Preview]:
+        """The samples so far, oldest first, at most ``most`` of them, evenly; what cannot be read is left out.
+
+        ``shape`` is that of one item; points come as the drawing that was made of them.
+        """
+        from studio.core import pictures  # the window, which needs this file to start, shows first
+
+        paths = sorted(self.samples.glob("step-*.png"))
+        for place in spread(len(paths), most):
+            with contextlib.suppress(OSError, ValueError):
+                step = int(paths[place].stem.removeprefix("step-"))
+                images = events.freeze(pictures.read_png(paths[place], shape))
+                yield events.Preview(step=step, images=images, caption="EMA · seed 0")
+
     def cut_back(self, step: int) -> None:
         """Forget messages of steps after ``step``, which a continuation will take again. Raises OSError."""
         if not self.messages.is_file():
@@ -87,6 +101,19 @@ class Run:
         """Remove the folder if nothing was ever put into it."""
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` places, evenly, with both ends; of one alone, the last."""
+    if most < 2:
+        return [count - 1][:most]
+    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
+
+
+def model_name(path: Path) -> str:
+    """A model in a word: its run folder's name, since every run's file is called alike, or its file's."""
+    run = Run(path.parent.parent)
+    return run.folder.name if path == run.model else path.stem
 
 
 class RunLog:

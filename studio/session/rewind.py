@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from studio.core import events, snapshots
 from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load
 from studio.core.device import choose
 from studio.core.levels import Level, log_snr
-from studio.core.runs import Run
+from studio.core.runs import Run, spread
 from studio.core.sampling import SampleSpec, levels_of, sample, subject_of
 from studio.session.control import Control
 from studio.session.jobs import to_items
@@ -61,13 +59,13 @@ class RewindJob:
         if not found:
             raise ValueError(NO_SNAPSHOTS)
         device = choose(self.device)  # type: ignore[arg-type]
-        rows = [found[k] for k in _spread(len(found), self.most_rows - 1)]
+        rows = [found[k] for k in spread(len(found), self.most_rows - 1)]
         rows.append((last, self.path))
         for row, (trained, path) in enumerate(rows):
             yield events.Status(text=f"Rewinding · training step {trained:,} · {row + 1} of {len(rows)}")
             subject = subject_of(load(path, device))
             levels = levels_of(self.spec, subject.schedule)
-            shown = _spread(len(levels), self.most_columns)
+            shown = spread(len(levels), self.most_columns)
             if row == 0:
                 yield events.TableShape(
                     rows=tuple(f"{step:,}" for step, _ in rows),
@@ -87,13 +85,6 @@ class RewindJob:
                     images=to_items(step.x0, subject),
                     caption=_caption(trained, levels[step.index]),
                 )
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` places, evenly, with both ends; of one alone, the last."""
-    if most < 2:
-        return [count - 1][:most]
-    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
 def _name(level: Level) -> str:

@@ -629,6 +629,7 @@ class TestRuns:
             window.choose_model(str(run.model))
         ready(qtbot, window)
         assert window.train.views._tiles[0].number() == "5"
+        assert [event.step for event in window.train.views.samples._history] == [5], "the samples that it left"
         assert window.train.config() == before
         click(window, "Train")
         click(window, "Use this run's settings")
@@ -646,6 +647,17 @@ class TestRuns:
         window._showed_run((str(old.model), old, TrainConfig(), []))
         assert window._run is not None
         assert window._run.folder == new.folder
+
+    def test_a_run_that_ended_elsewhere_and_is_dropped_was_trained_here(
+        self, qtbot: QtBot, open_window: Open, studio_home: Path
+    ) -> None:
+        window = open_window()
+        old, new = self.two_runs(studio_home)
+        window.open_paths([str(old.folder)])
+        ready(qtbot, window)
+        assert titles(window, "trained") == [old.folder.name]
+        assert titles(window, "opened") == []
+        assert new.model.is_file()
 
     def test_deleting_takes_the_whole_run_folder_and_says_so(
         self, qtbot: QtBot, open_window: Open, studio_home: Path

@@ -14,14 +14,16 @@ import torch
 
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig
+from studio.core.data.base import Batch
 from studio.core.data.images import MNIST
 from studio.core.data.points import SwissRoll
 from studio.core.networks.base import num_parameters
 from studio.core.networks.discriminator import discriminator
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
+from studio.core.noise import Noise
 from studio.core.optimizers import AdamSpec
-from studio.core.recipes.adversarial import Adversarial
+from studio.core.recipes.adversarial import Adversarial, AdversarialLearner
 from studio.core.runs import Run, RunLog
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.sampling import SampleKnobs, SampleSpec
@@ -269,6 +271,23 @@ def test_estimate_counts_parameters_and_time() -> None:
     assert estimate.memory > 12 * estimate.num_parameters > 0
 
 
+def test_estimate_weighs_every_kind_of_step_by_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm start of 200 steps, 50 of which lead in, before 100 of the game, that take 0, 1 and 10 s each."""
+    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 50)
+    now = 0.0
+
+    def step(self: AdversarialLearner, batch: Batch, *, noise: Noise, index: int) -> dict[str, torch.Tensor]:
+        nonlocal now
+        now += 0.0 if index < 150 else 1.0 if index < 200 else 10.0
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(AdversarialLearner, "step", step)
+    monkeypatch.setattr("studio.session.jobs.time.perf_counter", lambda: now)
+    config = dataclasses.replace(tiny(300), recipe=Adversarial(warm_start=200))
+    (found,) = [event for event in collect(EstimateJob(config)) if isinstance(event, events.Estimate)]
+    assert found.seconds_per_step == pytest.approx((50 * 1.0 + 100 * 10.0) / 300)
+
+
 def test_estimate_counts_the_discriminator() -> None:
     """Weights, gradients and two numbers of Adam's for each, and what its backward pass keeps of the batch."""
     found = {}
@@ -374,6 +393,10 @@ class TestCatalog:
         assert catalog.resolve(run.folder) == run.model
         with pytest.raises(catalog.NotACheckpoint, match=r"no config\.toml"):
             catalog.resolve(tmp_path)
+
+    def test_what_ships_comes_in_the_order_to_meet_it(self) -> None:
+        names = [path.stem for path in catalog.shipped()]
+        assert names == ["mnist-ddpm", "fashion-ddpm", "swiss-roll", "mnist-ddgan", "fashion-ddgan"]
 
     def test_a_bad_file_is_listed_with_its_problem(self, tmp_path: Path) -> None:
         bad = tmp_path / "bad.safetensors"

@@ -51,7 +51,7 @@ GAME_GROUPS = {
         (
             Curve("loss", "G", "series_gan", held_out="loss"),
             Curve(GAME, "D", "series_smoothed"),
-            Curve(SCORE, "energy score", "text_faint"),
+            Curve(SCORE, "energy score", "series_learned"),
             Curve(WARM, "warm start", "series_raw"),
         ),
         "What generator G and discriminator D lose, smoothed. Dashed: what each loses while D can only guess.\n"
