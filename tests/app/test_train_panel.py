@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from studio.app.controls import Choice
 from studio.app.panels.smoothing import Smoother
-from studio.app.panels.train import MOST_PREVIEWS, TrainPanel
+from studio.app.panels.train import TrainPanel
+from studio.app.panels.train_views import MOST_PREVIEWS
 from studio.app.words import duration
 from studio.core import events
 from studio.core.config import RunKnobs, TrainConfig

@@ -24,7 +24,7 @@ from studio.app.panels.compare_page import Side, section
 from studio.app.panels.method_picker import MethodPicker, read_form, restore_form
 from studio.app.panels.schedule_run import RunPage
 from studio.app.panels.smoothing import Smoother
-from studio.app.panels.train import Stage
+from studio.app.panels.train_views import Stage
 from studio.app.widgets.emission import EmissionStrip
 from studio.app.widgets.plots import LivePlot
 from studio.core import events
