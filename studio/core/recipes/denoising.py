@@ -35,7 +35,7 @@ from studio.core.schedules import Cosine, DiscreteSchedule, Linear
 class Denoising(Recipe):
     """Regression on noise levels drawn from the schedule or from a log-normal."""
 
-    title = "DDPM, denoising"
+    title = "DDPM"
     family = "DDPM"
     parameterization: Parameterization = knob(
         "edm", help="What the network predicts; EDM's mix of x and x0 learns fastest.", label="Predict"
