@@ -18,6 +18,7 @@ from common import parser, print_header, print_table
 
 from studio.core import features
 from studio.core.checkpoints.native import load
+from studio.core.checkpoints.places import resolve
 from studio.core.data.images import MNIST
 from studio.core.grids import LogSNR, Quadratic, Uniform
 from studio.core.metrics.base import floor, measure
@@ -26,7 +27,6 @@ from studio.core.metrics.frechet import FrechetDistance
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, sample, subject_of, to_uint8
-from studio.session.catalog import resolve
 
 BATCH = 100
 SAMPLERS = {"ddim": DDIM(), "ancestral": Ancestral(), "ancestral-large": Ancestral(variance="large")}

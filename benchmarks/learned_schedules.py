@@ -27,6 +27,7 @@ from common import between, parser, print_header
 
 from studio.core import events
 from studio.core.checkpoints.header import Header, read_header
+from studio.core.checkpoints.places import locate
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.evaluator import Evaluator
 from studio.core.grids import Betas, Grid, LogSNR, Quadratic, Uniform
@@ -36,7 +37,6 @@ from studio.core.samplers.base import Sampler
 from studio.core.samplers.ddim import DDIM
 from studio.core.schedules import Cosine
 from studio.core.short_schedule import ShortSchedule
-from studio.session.catalog import locate
 from studio.session.control import Control
 
 STEPS = (4, 6, 8, 12, 16)

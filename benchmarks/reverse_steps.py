@@ -22,12 +22,12 @@ import torch
 from common import between, parser, print_header
 
 from studio.core import events
+from studio.core.checkpoints.places import locate
 from studio.core.evaluation import Evaluation
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
 from studio.core.metrics.base import Score
 from studio.core.report import markdown, pivot, plot, points, quantities, written
-from studio.session.catalog import locate
 from studio.session.control import Control
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000)

@@ -29,6 +29,7 @@ from learned_schedules import kept
 from studio.core import events
 from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load
+from studio.core.checkpoints.places import locate
 from studio.core.config import PARTS, TrainConfig
 from studio.core.evaluation import Cell, Entrant, Evaluation, EvaluationKnobs, metrics_for
 from studio.core.evaluator import Evaluator
@@ -41,7 +42,6 @@ from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import few_steps, sample, subject_of
 from studio.core.trainer import Trainer
-from studio.session.catalog import locate
 from studio.session.control import Control
 
 SETS = {"mnist-ddpm": ("mnist-ddgan", "digits-gan"), "fashion-ddpm": ("fashion-ddgan", "fashion-gan")}

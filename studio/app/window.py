@@ -39,6 +39,7 @@ from studio.app.lateness import LatenessMeter
 from studio.app.library import Library
 from studio.app.words import duration
 from studio.core import events, resources
+from studio.core.checkpoints import places
 from studio.core.files import explain
 from studio.core.runs import Run
 from studio.session import catalog
@@ -108,7 +109,7 @@ class MainWindow(QMainWindow):
         self._connect_library()
         self._clock = LatenessMeter(self)
         self._clock.measured.connect(self._show_health)
-        self._show_found(catalog.look(catalog.shipped(), "shipped"))
+        self._show_found(catalog.look(places.shipped(), "shipped"))
         self._restore_geometry()
         self._started = False
 
@@ -979,7 +980,7 @@ def _load_engine() -> str:
 def _read(path: Path) -> catalog.Found:
     """Look at a path that a person named; a folder means its run's model, and one of the own runs was trained here."""
     try:
-        model = catalog.resolve(path)
+        model = places.resolve(path)
         return _look(model, "opened" if run_folder(model) is None else "trained")
     except OSError as error:
         return catalog.Found(path, "opened", None, explain(error, path))

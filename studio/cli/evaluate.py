@@ -13,12 +13,12 @@ from studio.cli.progress import Line, drive, left
 from studio.core import events
 from studio.core.checkpoints.header import score_key
 from studio.core.checkpoints.native import write_scores
+from studio.core.checkpoints.places import locate
 from studio.core.evaluation import Evaluation, EvaluationKnobs, read_tables
 from studio.core.knobs import knobs_of
 from studio.core.metrics.base import Score
 from studio.core.registry import methods
 from studio.core.report import pivot, points, quantities, written
-from studio.session.catalog import locate
 from studio.session.evaluate import EvaluateJob, default_folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.checkpoints.header import read_header
-from studio.session.catalog import locate
+from studio.core.checkpoints.places import locate
 
 
 def main(words: list[str]) -> int:
@@ -44,6 +44,8 @@ def main(words: list[str]) -> int:
         "trained": f"{header.step:,} steps, {header.images:,} items, {header.seconds:,.0f} s, {header.created}",
         "last loss": f"{header.history['loss'][-1]:.4f}" if header.history.get("loss") else "not recorded",
     }
+    if header.run.get("start_from"):
+        rows["started from"] = str(header.run["start_from"])
     rows |= {name: f"{value:g}" for name, value in header.scores.items()}
     for name, value in rows.items():
         print(f"{name:>13}  {value}")

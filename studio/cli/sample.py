@@ -20,6 +20,7 @@ from studio.cli.progress import Bar
 from studio.core import pictures
 from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load
+from studio.core.checkpoints.places import locate
 from studio.core.device import choose
 from studio.core.files import replacing
 from studio.core.grids import Betas
@@ -27,7 +28,6 @@ from studio.core.knobs import build, knobs_of, values_of
 from studio.core.registry import find, methods
 from studio.core.sampling import SampleKnobs, SampleSpec, levels_of, sample, subject_of, to_uint8
 from studio.core.short_schedule import best_of
-from studio.session.catalog import locate
 
 
 def main(words: list[str]) -> int:

@@ -14,6 +14,7 @@ from studio.cli.progress import Line, drive, left
 from studio.core import events
 from studio.core.checkpoints.header import Header, brief, read_header
 from studio.core.checkpoints.native import write_schedules
+from studio.core.checkpoints.places import locate
 from studio.core.config import method_from_dict
 from studio.core.evaluation import fingerprint
 from studio.core.files import replacing
@@ -24,7 +25,6 @@ from studio.core.samplers.base import sampler_title
 from studio.core.schedule_files import adopted, read_schedules, write_csv, write_diffusers, write_json
 from studio.core.schedule_search import SearchKnobs
 from studio.core.short_schedule import ShortSchedule, best_of, fewest_steps, quantity_of
-from studio.session.catalog import locate
 from studio.session.schedule import SearchJob
 
 _SHORT = "*"

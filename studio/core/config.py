@@ -42,6 +42,12 @@ class RunKnobs(Knobbed):
         64, help="Images, or points, in one step.", label="Batch", symbol="B", low=1, high=65536, log=True
     )
     seed: int = knob(0, help="Everything random follows from it.", low=0, high=2**31 - 1)
+    start_from: str = knob(
+        "",
+        help="A model whose weights the training starts from, in place of fresh ones: a checkpoint, a run folder, or "
+        "the name of a model that ships. Its network and the shape of its data must be the same.",
+        label="Start from",
+    )
     warmup: int = knob(
         30, help="Steps over which the rate rises.", label="Warm-up", low=0, high=1_000_000, advanced=True
     )
@@ -118,8 +124,8 @@ class TrainConfig:
             )
         if 0 < self.run.steps <= self.recipe.warm_steps:
             raise ValueError(
-                f"A warm start of {self.recipe.warm_steps:,} steps leaves none of {self.run.steps:,} to the game: "
-                "take more steps, or a shorter warm start."
+                f"Warm start and opening take {self.recipe.warm_steps:,} steps and leave none of {self.run.steps:,} to "
+                "the game: take more steps, or fewer before it."
             )
 
     def to_dict(self) -> dict[str, Any]:

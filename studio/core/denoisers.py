@@ -68,6 +68,16 @@ class NetworkDenoiser(Denoiser):
         return self.network(scaled, ratio.to(scaled.dtype), cond, z)
 
 
+def innermost(denoiser: Denoiser) -> NetworkDenoiser:
+    """The network's denoiser within wrappers. Raises TypeError where there is none."""
+    while not isinstance(denoiser, NetworkDenoiser):
+        inner = getattr(denoiser, "inner", None)
+        if not isinstance(inner, Denoiser):
+            raise TypeError(f"{type(denoiser).__name__} has no network within.")
+        denoiser = inner
+    return denoiser
+
+
 class Latent(Denoiser):
     """A generator as a denoiser: x0-hat = G(x, z, level), z drawn anew for every image at every step.
 

@@ -111,6 +111,8 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
             grads = [weight.grad for weight in weights]
             for weight in weights:
                 if not self.state[weight]:

@@ -36,13 +36,13 @@ def presets() -> dict[str, TrainConfig]:
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
             recipe=_game_of_images(beta_max=7.0),
-            run=RunKnobs(steps=10_250, ema_decay=0.99),
+            run=RunKnobs(steps=440, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
             recipe=_game_of_images(beta_max=8.0),
-            run=RunKnobs(steps=10_250, ema_decay=0.99),
+            run=RunKnobs(steps=440, ema_decay=0.99, start_from="fashion-ddpm"),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -61,16 +61,17 @@ def preset_for(data: DatasetSpec) -> TrainConfig:
 
 
 def _game_of_images(*, beta_max: float) -> Adversarial:
-    """A short game that starts from a denoiser's means, and is held to the data by the energy score."""
+    """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
     return Adversarial(
         beta_max=beta_max,
         group=1,
         r1=0.5,
         r1_every=8,
-        d_rate=3e-3,
-        d_muon_rate=0.03,
-        warm_start=9900,
-        game_rate=0.025,
+        d_rate=1e-3,
+        d_muon_rate=0.01,
+        opening=240,
+        opening_rate=0.125,
+        game_rate=0.04,
         score_weight=1.0,
         score_spread=0.75,
     )

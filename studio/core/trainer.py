@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from studio.core import device as devices
 from studio.core import events, pictures
 from studio.core.checkpoints import native, resume
+from studio.core.checkpoints.beginning import take_weights
 from studio.core.checkpoints.header import Header, dated, read_header, undated
 from studio.core.config import PARTS, TrainConfig, method_to_dict, to_toml
 from studio.core.data.base import Batch, Batches
@@ -62,10 +63,11 @@ class Diverged(ValueError):
 class Trainer:
     """One training run: data, learner, average and run folder.
 
-    Making one loads the data and draws the weights; it raises ValueError in plain words where they do not fit.
+    Making one loads the data and draws the weights, or takes them from the model that the run starts from; where it
+    ``resumes``, from the run's folder. It raises ValueError in plain words where something does not fit.
     """
 
-    def __init__(self, config: TrainConfig, run: Run) -> None:
+    def __init__(self, config: TrainConfig, run: Run, *, resumes: bool = False) -> None:
         self.config, self.run_folder = config, run
         self.device = devices.choose(config.run.device)
         self.dataset = config.data.load()
@@ -78,6 +80,8 @@ class Trainer:
         self.learner = config.recipe.learner(
             config.network, config.optimizer, self.facts, seed=config.run.seed, device=self.device
         )
+        if config.run.start_from and not resumes:
+            take_weights(self.learner.denoiser, config, self.facts, self.device)
         self.ema = EMA(self.learner.denoiser, config.run.ema_decay, config.run.ema_exponent)
         self.batches = Batches(self.dataset, config.run.batch, config.run.seed, self.device)
         self.noise = Noise(config.run.seed, range(config.run.batch), self.device)
@@ -98,13 +102,15 @@ class Trainer:
         self._thumbnail = b""
         self._saved_step = -1
         self._snapshot_failed = False
+        if resumes:
+            self._resume()
 
     @property
     def images(self) -> int:
         """Items seen so far."""
         return self.step * self.config.run.batch
 
-    def resume(self) -> None:
+    def _resume(self) -> None:
         """Continue where the run folder left off. Raises ValueError where it cannot."""
         found = resume.read_facts(self.run_folder.resume)
         if not {"step", "seconds", "history", "config"} <= set(found):

@@ -22,6 +22,7 @@ import psutil
 import torch
 
 from studio.core import events
+from studio.core.checkpoints.beginning import take_weights
 from studio.core.checkpoints.native import Model, load
 from studio.core.config import TrainConfig
 from studio.core.data.base import Batches, DatasetSpec
@@ -86,9 +87,8 @@ class TrainJob:
         yield events.Status(text=f"Loading {self.config.data.title}")
         try:
             _check_memory(self.config)
-            trainer = Trainer(self.config, self.run)
+            trainer = Trainer(self.config, self.run, resumes=self.resume)
             if self.resume:
-                trainer.resume()
                 self.run.cut_back(trainer.step)
         except Exception:
             self.run.discard_if_empty()
@@ -303,6 +303,9 @@ class EstimateJob:
         device = choose(self.config.run.device)
         facts = DataFacts(shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std)
         learner = self.config.recipe.learner(self.config.network, self.config.optimizer, facts, seed=0, device=device)
+        if self.config.run.start_from:
+            # Costs the same from any weights, but ones that do not fit are better known before the training.
+            take_weights(learner.denoiser, self.config, facts, device)
         batch, few = self.config.run.batch, min(self.config.run.batch, 8)
         spans = self.config.recipe.spans(self.config.run.steps)
         companion = [] if learner.companion is None else list(learner.companion.parameters())

@@ -33,6 +33,7 @@ from studio.app.widgets.score_plot import Curve, ScorePlot
 from studio.app.worker import Lane
 from studio.core import events
 from studio.core.checkpoints.header import Header, read_header
+from studio.core.checkpoints.places import locate
 from studio.core.config import RunKnobs, TrainConfig, method_from_dict
 from studio.core.data.points import SwissRoll
 from studio.core.evaluation import Evaluation, read_tables
@@ -45,7 +46,6 @@ from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
 from studio.core.short_schedule import ShortSchedule
-from studio.session.catalog import locate
 from studio.session.compare import CompareJob, NeighbourJob
 from studio.session.control import Control
 from studio.session.jobs import TrainJob, drive

@@ -254,10 +254,9 @@ def test_one_alternation_equals_the_same_by_hand(loss: str) -> None:
             assert torch.allclose(one, other, atol=2e-5)
 
 
-def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EDM's loss of x0 at levels between the recipe's own, without z; D joins at the end; then G moves by a share."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 1)
-    learner = learner_of(Adversarial(warm_start=2, game_rate=0.25))
+def test_a_warm_start_teaches_the_mean_and_then_the_discriminator_learns_alone() -> None:
+    """EDM's loss of x0 at levels between the recipe's own, without z; G waits for D; then it moves by a share."""
+    learner = learner_of(Adversarial(warm_start=1, opening=1, game_rate=0.25))
     noise, batch = Noise(0, range(8)), batch_of((2,))
     level = Level(*(part[_evenly(noise, 1, BETWEEN)] for part in learner._tables.between))
     noisy = level.alpha[:, None] * batch.x0 + level.sigma[:, None] * noise.like(batch.x0, 1, Stream.EPS)
@@ -265,9 +264,13 @@ def test_a_warm_start_teaches_the_mean_and_the_discriminator_joins_at_its_end(mo
         made = learner._generator.inner.believe(noisy, level, None)
     variance = level.sigma**2 / (level.alpha**2 + level.sigma**2)  # c_out squared, of unit data
     expected = ((made - batch.x0).square().mean(1) / variance).mean()
-    told = [learner.step(batch, noise=noise, index=index) for index in range(2)]
-    assert float(told[0]["loss"]) == pytest.approx(float(expected), rel=1e-4)
-    assert ["d_loss" in found for found in told] == [False, True]
+    warm = learner.step(batch, noise=noise, index=0)
+    assert float(warm["loss"]) == pytest.approx(float(expected), rel=1e-4)
+    assert "d_loss" not in warm
+    before = [weight.detach().clone() for weight in learner.denoiser.parameters()]
+    waiting = learner.step(batch, noise=noise, index=1)
+    assert all(map(torch.equal, learner.denoiser.parameters(), before))
+    assert float(waiting["loss"]) == pytest.approx(math.log1p(math.exp(-float(waiting["fake_logit"]))), rel=1e-2)
     assert_moves_by(0.25, learner, dataclasses.replace(learner.recipe, game_rate=1.0), index=2)
 
 
@@ -282,12 +285,16 @@ def test_the_levels_of_a_warm_start_reach_from_half_a_step_to_the_start_of_sampl
 
 
 @pytest.mark.parametrize(
-    ("warm", "expected"),
-    [(0, [(0, 2000)]), (300, [(0, 75), (75, 225), (300, 1700)]), (1000, [(0, 500), (500, 500), (1000, 1000)])],
+    ("warm", "opening", "expected"),
+    [
+        (0, 0, [(0, 2000)]),
+        (300, 0, [(0, 300), (300, 1700)]),
+        (0, 200, [(0, 200), (200, 1800)]),
+        (1000, 500, [(0, 1000), (1000, 500), (1500, 500)]),
+    ],
 )
-def test_a_run_is_told_in_spans_of_one_kind_of_step(warm: int, expected: list[tuple[int, int]]) -> None:
-    """A short warm start keeps a quarter for the mean."""
-    assert Adversarial(warm_start=warm).spans(2000) == expected
+def test_a_run_is_told_in_spans_of_one_kind_of_step(warm: int, opening: int, expected: list[tuple[int, int]]) -> None:
+    assert Adversarial(warm_start=warm, opening=opening).spans(2000) == expected
 
 
 def assert_moves_by(share: float, learner: AdversarialLearner, other: Adversarial, index: int) -> None:
@@ -311,10 +318,9 @@ def test_the_rate_of_a_warm_start_falls_to_its_end() -> None:
     assert_moves_by(0.75, learner, dataclasses.replace(learner.recipe, warm_start=10_000_000), index=250)
 
 
-def test_at_the_end_of_a_warm_start_the_energy_score_opens_z(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D learns beside it, and G moves down the energy score alone, with the z that the mean knows nothing of."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 1)
-    learner = learner_of(Adversarial(warm_start=2, score_weight=0.5))
+def test_the_energy_score_opens_z() -> None:
+    """D learns beside it, and z's own weights move down the energy score, with the z that the mean knows nothing of."""
+    learner = learner_of(Adversarial(warm_start=1, opening=1, score_weight=0.5))
     noise, batch = Noise(0, range(8)), batch_of((2,))
     first = learner.step(batch, noise=noise, index=0)
     pairs = learner._pairs(batch.x0, noise, 3)
@@ -325,30 +331,32 @@ def test_at_the_end_of_a_warm_start_the_energy_score_opens_z(monkeypatch: pytest
     assert "energy_score" not in first
     assert float(told["loss"]) == float(told["energy_score"]) == pytest.approx(float(expected), rel=1e-6)
     assert "d_loss" in told
-    without = learner_of(Adversarial(warm_start=2, score_weight=0.5, latent=0))
+    without = learner_of(Adversarial(warm_start=1, opening=1, score_weight=0.5, latent=0))
     assert "energy_score" not in without.step(batch, noise=noise, index=1)
 
 
-def test_a_warm_start_knows_no_z(monkeypatch: pytest.MonkeyPatch) -> None:
-    """z says nothing, and its mapping stays as it was, until the energy score gives it a voice."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 2)
-    learner = learner_of(Adversarial(warm_start=5, score_weight=1.0))
+@pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
+def test_until_the_opening_z_says_nothing_and_then_nothing_else_changes(shape: tuple[int, ...]) -> None:
+    """A warm start leaves z's mapping as it was; the opening leaves all but z's own weights."""
+    facts = DataFacts(shape=shape, num_classes=0, mean=0.0, std=1.0)
+    learner = learner_of(Adversarial(warm_start=3, opening=2, score_weight=1.0, d_width=8), facts)
+    noise, batch = Noise(0, range(8)), batch_of(shape)
 
     @torch.no_grad()
     def voice() -> float:
+        x, level = torch.randn(8, *shape), learner.recipe.schedule.level(1.0)
+        level = Level(*(torch.full((8,), part) for part in level))
         one, other = (learner._generator.generate(x, level, None, Noise(seed, range(8))) for seed in (1, 2))
         return float((one - other).abs().max())
 
-    x, level = torch.randn(8, 2), learner.recipe.schedule.level(1.0)
-    level = Level(*(torch.full((8,), part) for part in level))
-    mapping = [weight for name, weight in learner.denoiser.named_parameters() if "mapping" in name]
-    before, heard = [weight.detach().clone() for weight in mapping], []
+    weights, moved = dict(learner.denoiser.named_parameters()), []
     for index in range(5):
-        heard.append(voice())
-        learner.step(batch_of((2,)), noise=Noise(0, range(8)), index=index)
-        assert index > 2 or all(map(torch.equal, mapping, before))
-    assert heard[:4] == [0.0] * 4
-    assert heard[4] > 0.0
+        assert (voice() > 0.0) == (index == 4)
+        before = {name: weight.detach().clone() for name, weight in weights.items()}
+        learner.step(batch, noise=noise, index=index)
+        moved.append({name for name, weight in weights.items() if not torch.equal(weight, before[name])})
+    assert all("mapping" not in name for names in moved[:3] for name in names)
+    assert moved[3] | moved[4] == {name for name in weights if "mapping" in name or "style" in name}
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -385,7 +393,8 @@ KNOBS: dict[str, dict[str, Any]] = {
     "hinge": {"loss": "hinge"},
     "wasserstein": {"loss": "wasserstein"},
     "warm": {"warm_start": 2, "game_rate": 0.1},
-    "warm, x_s, energy score": {"warm_start": 2, "predict": "x_s", "score_weight": 0.5},
+    "warm, x_s, opening": {"warm_start": 1, "opening": 1, "predict": "x_s", "score_weight": 0.5},
+    "opening, no z": {"opening": 2, "latent": 0, "score_weight": 0.5},
     "energy score": {"score_weight": 0.5},
     "Muon for D": {"d_muon_rate": 0.01},
     "less noise, nobody compared": {"beta_max": 7.0, "group": 1},
@@ -443,7 +452,7 @@ def test_stacked_digits_have_three_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["points", "images", "in a warm start", "while z opens"])
-def test_stopping_and_resuming_equals_not_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+def test_stopping_and_resuming_equals_not_stopping(tmp_path: Path, data: str) -> None:
     config = TrainConfig(
         data=Gaussians25(num_points=500),
         network=SMALL_POINTS,
@@ -454,16 +463,15 @@ def test_stopping_and_resuming_equals_not_stopping(tmp_path: Path, monkeypatch: 
         network = UNetSpec(width=8, depth=2)
         config = dataclasses.replace(config, data=StackedMNIST(), network=network, run=RunKnobs(steps=4, batch=4))
     elif data != "points":
-        # Stopped at step 4: of 6 warm steps the last 4 open z, of 7 the last 2.
-        monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 2 if data == "in a warm start" else 4)
-        warm = dataclasses.replace(config.recipe, warm_start=7 if data == "in a warm start" else 6, score_weight=1.0)
-        config = dataclasses.replace(config, recipe=warm)
+        # Stopped at step 4, of a warm start of 5 or in an opening from 2 to 6.
+        warm, opening = (5, 2) if data == "in a warm start" else (2, 4)
+        recipe = dataclasses.replace(config.recipe, warm_start=warm, opening=opening, score_weight=1.0)
+        config = dataclasses.replace(config, recipe=recipe)
     whole = Trainer(config, Run(tmp_path / "whole"))
     list(whole.run(Unhurried()))
     first = Trainer(config, Run(tmp_path / "parts"))
     list(first.run(StopAt(first, config.run.steps // 2)))
-    second = Trainer(config, Run(tmp_path / "parts"))
-    second.resume()
+    second = Trainer(config, Run(tmp_path / "parts"), resumes=True)
     list(second.run(Unhurried()))
     assert second.step == whole.step == config.run.steps
     for name, module in whole._modules().items():

@@ -34,7 +34,7 @@ def test_any_title_survives_toml(title: str) -> None:
         ("[run]\nstep = 5", "'step' is no setting"),
         ('[network]\nname = "unet"\nwidth = 33', "a multiple of 8"),
         ('[network]\nname = "mlp"', "is for points data"),
-        ('[recipe]\nname = "adversarial"\nwarm_start = 50\n[run]\nsteps = 50', "leaves none of 50 to the game"),
+        ('[recipe]\nname = "adversarial"\nwarm_start = 30\nopening = 20\n[run]\nsteps = 50', "leave none of 50 to"),
         ("surprise = 1", "no part of a training configuration"),
         ("= 1", "Invalid"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from studio.core import events, resources
 from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.native import load, write, write_scores
+from studio.core.checkpoints.places import locate
 from studio.core.data.points import SwissRoll
 from studio.core.device import choose
 from studio.core.evaluation import Entrant, Evaluation, EvaluationKnobs, metrics_for, read_tables
@@ -25,7 +26,6 @@ from studio.core.runs import Run
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import sample, subject_of
-from studio.session.catalog import locate
 
 ROLL = resources.shipped_checkpoints() / "swiss-roll.safetensors"
 DIGITS = resources.shipped_checkpoints() / "mnist-ddpm.safetensors"

@@ -198,15 +198,13 @@ def test_the_checkpoint_keeps_its_last_score_over_stops_and_continuations(tmp_pa
     assert header.scores == {KEY: quality.scores["sliced_wasserstein"]}
     assert best_score(header)[0] == f"Sliced W2 {header.scores[KEY]:.3g}"
     write_scores(run.model, {"Sliced W2 · 1,000 samples · DDIM 50": 0.5})
-    later = Trainer(config(12, score_every=0.0), run)
-    later.resume()
+    later = Trainer(config(12, score_every=0.0), run, resumes=True)
     told(later)
     assert read_header(run.model).scores == {
         f"{KEY} · step 8": header.scores[KEY],
         "Sliced W2 · 1,000 samples · DDIM 50 · step 8": 0.5,
     }
-    last = Trainer(config(16), run)
-    last.resume()
+    last = Trainer(config(16), run, resumes=True)
     quality = [event for event in told(last) if isinstance(event, events.Quality)][-1]
     header = read_header(run.model)
     assert header.scores == {

@@ -131,8 +131,7 @@ def test_stopping_and_resuming_leaves_the_same_snapshots(tmp_path: Path) -> None
     list(Trainer(config(), Run(tmp_path / "whole")).run(Unhurried()))
     first = Trainer(config(), Run(tmp_path / "parts"))
     list(first.run(StopAt(first, 17)))
-    second = Trainer(config(), Run(tmp_path / "parts"))
-    second.resume()
+    second = Trainer(config(), Run(tmp_path / "parts"), resumes=True)
     list(second.run(Unhurried()))
     whole, parts = (found_in(Run(tmp_path / name).snapshots) for name in ("whole", "parts"))
     assert [step for step, _ in whole] == [step for step, _ in parts]

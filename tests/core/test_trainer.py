@@ -56,8 +56,7 @@ def test_stopping_and_resuming_equals_not_stopping(tmp_path: Path, optimizer: ob
     finish(whole)
     first = Trainer(config, Run(tmp_path / "parts"))
     list(first.run(StopAt(first, config.run.steps // 2)))
-    second = Trainer(config, Run(tmp_path / "parts"))
-    second.resume()
+    second = Trainer(config, Run(tmp_path / "parts"), resumes=True)
     assert second.step == config.run.steps // 2
     finish(second)
     assert second.step == whole.step == config.run.steps
@@ -120,8 +119,7 @@ def test_a_diverging_loss_is_told_and_keeps_the_last_good_state(tmp_path: Path) 
     trainer = Trainer(config, run)
     list(trainer.run(StopAt(trainer, 5)))
     good = run.model.read_bytes(), run.resume.read_bytes()
-    again = Trainer(config, run)
-    again.resume()
+    again = Trainer(config, run, resumes=True)
     next(iter(again.learner.denoiser.parameters())).data.fill_(float("nan"))
     with pytest.raises(Diverged, match="Lower the rate"):
         finish(again)
@@ -134,8 +132,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_file(tmp_path: Path) -> 
     first = Trainer(small(400), run)
     list(first.run(StopAt(first, 5)))
     good = run.model.read_bytes()
-    trainer = Trainer(small(400), run)
-    trainer.resume()
+    trainer = Trainer(small(400), run, resumes=True)
     next(iter(trainer.ema.average.parameters())).data.fill_(float("inf"))
     with pytest.raises(Diverged, match="The state of step 5 is kept"):
         trainer.save()
@@ -156,17 +153,16 @@ def test_a_continuation_with_other_settings_is_refused(tmp_path: Path, change: d
     first = Trainer(small(10), run)
     list(first.run(StopAt(first, 4)))
     good = run.model.read_bytes(), run.config.read_bytes()
-    other = Trainer(dataclasses.replace(small(10), **change), run)  # type: ignore[arg-type]
+    other = dataclasses.replace(small(10), **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="does not continue this run"):
-        other.resume()
+        Trainer(other, run, resumes=True)
     assert (run.model.read_bytes(), run.config.read_bytes()) == good
 
 
 def test_a_complete_run_says_so(tmp_path: Path) -> None:
     finish(Trainer(small(4), Run(tmp_path / "run")))
-    again = Trainer(small(4), Run(tmp_path / "run"))
     with pytest.raises(ValueError, match="it is complete"):
-        again.resume()
+        Trainer(small(4), Run(tmp_path / "run"), resumes=True)
 
 
 def test_weights_follow_from_the_seed_whatever_other_threads_build(tmp_path: Path) -> None:
@@ -280,23 +276,21 @@ def test_the_rate_rises_then_falls_or_stays(tmp_path: Path, decay: str, expected
     assert [round(trainer.rate(step), 3) for step in range(3)] == expected
 
 
-def test_a_warm_start_and_the_game_after_it_have_a_fall_of_their_own(tmp_path: Path) -> None:
-    config = dataclasses.replace(
-        small(10), recipe=Adversarial(warm_start=6, game_rate=0.5, d_rate=0.1), run=RunKnobs(steps=10, warmup=0)
-    )
+def test_warm_start_opening_and_game_have_a_fall_of_their_own(tmp_path: Path) -> None:
+    recipe = Adversarial(warm_start=6, opening=2, opening_rate=0.1, game_rate=0.5, d_rate=0.1)
+    config = dataclasses.replace(small(12), recipe=recipe, run=RunKnobs(steps=12, warmup=0))
     trainer = Trainer(config, Run(tmp_path / "run"))
     seen = []
-    for step in (0, 3, 5, 6, 8):
+    for step in (0, 3, 5, 6, 7, 8, 10):
         trainer.learner.set_rates(trainer.rate(step), step)
         first, *_, last = (optimizer.param_groups[0] for optimizer in trainer.learner.optimizers)
         seen.append((round(first["lr"] / first["initial_lr"], 3), round(last["lr"] / 0.1, 3)))
-    assert seen == [(1.0, 1.0), (0.5, 1.0), (0.167, 1.0), (0.5, 1.0), (0.25, 0.5)]
+    assert seen == [(1.0, 1.0), (0.5, 1.0), (0.167, 1.0), (0.1, 1.0), (0.05, 1.0), (0.5, 1.0), (0.25, 0.5)]
 
 
-def test_no_report_holds_steps_of_two_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_report_holds_steps_of_two_kinds(tmp_path: Path) -> None:
     """Neither as it comes nor as the run's folder keeps it: each span's means and losses by level are its own."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 3)
-    recipe = Adversarial(warm_start=8, score_weight=1.0, d_width=8, latent=4)
+    recipe = Adversarial(warm_start=5, opening=3, score_weight=1.0, d_width=8, latent=4)
     config = dataclasses.replace(small(20), recipe=recipe, run=RunKnobs(steps=20, batch=16, preview_every=0.0))
     run = Run(tmp_path / "run")
     told, log = finish(Trainer(config, run)), RunLog(run)

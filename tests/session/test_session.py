@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from studio.core import events
+from studio.core.checkpoints import places
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.base import Batch
 from studio.core.data.images import MNIST
@@ -272,8 +273,7 @@ def test_estimate_counts_parameters_and_time() -> None:
 
 
 def test_estimate_weighs_every_kind_of_step_by_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warm start of 200 steps, 50 of which lead in, before 100 of the game, that take 0, 1 and 10 s each."""
-    monkeypatch.setattr("studio.core.recipes.adversarial.LEAD_IN", 50)
+    """A warm start of 150 steps and an opening of 50 before 100 of the game, that take 0, 1 and 10 s each."""
     now = 0.0
 
     def step(self: AdversarialLearner, batch: Batch, *, noise: Noise, index: int) -> dict[str, torch.Tensor]:
@@ -283,7 +283,7 @@ def test_estimate_weighs_every_kind_of_step_by_how_many_there_are(monkeypatch: p
 
     monkeypatch.setattr(AdversarialLearner, "step", step)
     monkeypatch.setattr("studio.session.jobs.time.perf_counter", lambda: now)
-    config = dataclasses.replace(tiny(300), recipe=Adversarial(warm_start=200))
+    config = dataclasses.replace(tiny(300), recipe=Adversarial(warm_start=150, opening=50))
     (found,) = [event for event in collect(EstimateJob(config)) if isinstance(event, events.Estimate)]
     assert found.seconds_per_step == pytest.approx((50 * 1.0 + 100 * 10.0) / 300)
 
@@ -390,12 +390,12 @@ class TestCatalog:
         assert found[0].header.title == "Tiny"
 
     def test_a_run_folder_means_its_model(self, run: Run, tmp_path: Path) -> None:
-        assert catalog.resolve(run.folder) == run.model
+        assert places.resolve(run.folder) == run.model
         with pytest.raises(catalog.NotACheckpoint, match=r"no config\.toml"):
-            catalog.resolve(tmp_path)
+            places.resolve(tmp_path)
 
     def test_what_ships_comes_in_the_order_to_meet_it(self) -> None:
-        names = [path.stem for path in catalog.shipped()]
+        names = [path.stem for path in places.shipped()]
         assert names == ["mnist-ddpm", "fashion-ddpm", "swiss-roll", "mnist-ddgan", "fashion-ddgan"]
 
     def test_a_bad_file_is_listed_with_its_problem(self, tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ class RunViews(QWidget):
         if told:
             self.speed.append("value", *zip(*told, strict=True))
         for event in events:
-            # D's loss, that of a warm start and the energy score at its end do not go on one scale of colours.
-            is_mean = self._played_from is None and SCORE not in event.scalars
+            # D's loss, that of a warm start and the energy score of an opening do not go on one scale of colours.
+            is_mean = self._played_from is None and GAME not in event.scalars
             if (is_mean or PLAYED in event.scalars) and self.levels.add_training(event):
                 self.levels_stage.show_view(True)
         self._show_numbers(last)
@@ -423,10 +423,9 @@ def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:
 
 
 def _warm(event: Progress) -> Progress:
-    """A message of before the game with its loss under another name, since it is none of a player's.
-
-    Where that is the energy score, it has a curve already.
-    """
+    """A message of before the game: its loss is G's only where that waits, and else has a curve of its own."""
+    if GAME in event.scalars and SCORE not in event.scalars:
+        return event
     scalars = {WARM if name == "loss" else name: value for name, value in event.scalars.items()}
     if SCORE in scalars:
         del scalars[WARM]

@@ -38,11 +38,11 @@ class Group(NamedTuple):
 GAME = "d_loss"
 """The scalar that tells of two players."""
 PLAYED = "diversity"
-"""The scalar that tells that the generator plays: before, in a warm start, its loss is none of the game."""
+"""The scalar that tells that the generator plays: before, in a warm start or an opening, it does not."""
 WARM = "warm_start"
 """What that loss is called here."""
 SCORE = "energy_score"
-"""The scalar of the energy score, which is the loss at the end of a warm start and stands beside the game's after."""
+"""The scalar of the energy score, which is the loss of an opening and stands beside the game's after."""
 GAME_GROUPS = {
     "losses": Group(
         "Losses, dashed: chance",

@@ -33,14 +33,6 @@ class LevelEmbedding(nn.Module):
         self.classes = nn.Embedding(num_classes + 1, width) if num_classes else None
         self.mapping = Mapping(latent, width) if latent else None
 
-    @torch.no_grad()
-    def soften_latent(self, share: float) -> None:
-        """Let z count for a ``share`` of what it did; 0 mutes it until training gives it a voice."""
-        if self.mapping is not None:
-            last = self.mapping.layers[-1]
-            assert isinstance(last, nn.Linear)
-            last.weight.mul_(share)
-
     def forward(self, log_snr: Tensor, cond: Tensor | None, z: Tensor | None = None) -> Tensor:
         angle = (2.0 / math.pi) * torch.atan(torch.exp(-0.5 * log_snr))
         phase = angle.unsqueeze(1) * self.frequencies
@@ -82,6 +74,13 @@ class Mapping(nn.Module):
         for index, layer in enumerate(self.layers):
             hidden = layer(functional.silu(hidden) if index else hidden)
         return hidden
+
+    @torch.no_grad()
+    def soften(self, share: float) -> None:
+        """Let z count for a ``share`` of what it did; 0 mutes it until training gives it a voice."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(share)
 
 
 class ResidualBlock(nn.Module):
@@ -137,3 +136,10 @@ class SelfAttention(nn.Module):
         query, key, value = qkv.transpose(2, 3).chunk(3, 1)
         found = functional.scaled_dot_product_attention(query, key, value)
         return x + self.out(found.transpose(2, 3).reshape(batch, channels, height, width))
+
+
+def latent_parts(network: nn.Module) -> tuple[list[Mapping], list[nn.Linear]]:
+    """What a network has for the sake of a latent alone: mappings of z, and the shifts that styled blocks add."""
+    modules = list(network.modules())
+    styles = [part.style for part in modules if isinstance(part, ResidualBlock) and part.style is not None]
+    return [part for part in modules if isinstance(part, Mapping)], styles

@@ -28,7 +28,7 @@ from studio.core.knobs import knob
 from studio.core.levels import CLEAN, Level, diffuse, expand, log_snr, posterior
 from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.networks.discriminator import Discriminator, discriminator
-from studio.core.networks.layers import LevelEmbedding
+from studio.core.networks.layers import latent_parts
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec, adam, muon, set_rate
 from studio.core.recipes.balance import Balance
@@ -92,15 +92,32 @@ class Adversarial(Recipe):
     warm_start: int = knob(
         0,
         help="First steps that teach the generator the mean of x0, as a denoiser learns it; its rate falls to 0 over "
-        "them. In the last 500 D learns, too, and an energy score teaches the generator to use z. The game then starts "
-        "from blurred pictures instead of from noise.",
+        "them. The game then starts from blurred pictures instead of from noise. Weights that start from a trained "
+        "denoiser's need none.",
         label="Warm start",
         low=0,
         high=10_000_000,
     )
+    opening: int = knob(
+        0,
+        help="Steps before the game in which D learns what to look for. The generator waits, but for z, which the "
+        "energy score teaches it to use.",
+        label="Opening",
+        low=0,
+        high=10_000_000,
+    )
+    opening_rate: float = knob(
+        0.2,
+        help="Rate of z's weights in the opening, as a share of the optimiser's; it falls to 0. The larger, the more "
+        "z decides.",
+        label="Rate in the opening",
+        low=0.0,
+        high=1.0,
+    )
     game_rate: float = knob(
         1.0,
-        help="The generator's rate in the game, as a share of the optimiser's: far below 1 after a warm start.",
+        help="The generator's rate in the game, as a share of the optimiser's: far below 1 where it starts from a "
+        "denoiser's weights.",
         label="Rate in the game",
         low=0.0,
         high=1.0,
@@ -146,20 +163,15 @@ class Adversarial(Recipe):
 
     @property
     def warm_steps(self) -> int:
-        return self.warm_start
-
-    @property
-    def lead_in(self) -> int:
-        """Last steps of the warm start, in which D learns already."""
-        return min(LEAD_IN, 3 * self.warm_start // 4)
+        return self.warm_start + self.opening
 
     @property
     def opens_z(self) -> bool:
-        """Whether the energy score takes the mean's place in those steps."""
-        return self.warm_start > 0 and self.latent > 0 and self.score_weight > 0.0
+        """Whether z has nothing to say until the opening gives it a voice."""
+        return self.opening > 0 and self.latent > 0 and self.score_weight > 0.0
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
-        ends = [0, self.warm_start - self.lead_in, self.warm_start, steps]
+        ends = [0, self.warm_start, self.warm_steps, steps]
         return [(first, last - first) for first, last in itertools.pairwise(ends) if last > first]
 
     @property
@@ -197,10 +209,9 @@ class Adversarial(Recipe):
         generator.to(device)
         module = generator.inner.network
         assert isinstance(module, Network)
-        if self.warm_start:
-            for part in module.modules():
-                if isinstance(part, LevelEmbedding):
-                    part.soften_latent(0.0 if self.opens_z else SOFT_Z)
+        if self.warm_steps:
+            for mapping in latent_parts(module)[0]:
+                mapping.soften(0.0 if self.opens_z else SOFT_Z)
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
@@ -246,6 +257,8 @@ class AdversarialLearner(Learner):
         self._judge_optimizers = _optimizers_of(judge, recipe)
         self.optimizers = [*optimizers, *self._judge_optimizers]
         self._generator, self._judge = generator, judge
+        mappings, styles = latent_parts(generator)
+        self._voice = [weight for part in (*mappings, *styles) for weight in part.parameters()]
         self._play = PLAYS[recipe.loss]
         # A generator of images at once makes those: after its one step comes clean data.
         self._makes_x_s = recipe.predict == "x_s" and recipe.process == "denoising"
@@ -253,29 +266,33 @@ class AdversarialLearner(Learner):
         self._tables = Tables(recipe.levels_of(recipe.num_steps), next(judge.parameters()).device)
 
     def set_rates(self, factor: float, index: int) -> None:
-        """The generator's falls to 0 over a warm start, and is a share of the full one in the game."""
-        warm = self.recipe.warm_start
-        share = 1.0 - index / warm if index < warm else self.recipe.game_rate
+        """The generator's falls to 0 over a warm start and again over an opening, and is a share in the game."""
+        recipe = self.recipe
+        if index < recipe.warm_start:
+            share = 1.0 - index / recipe.warm_start
+        elif index < recipe.warm_steps:
+            share = recipe.opening_rate * (1.0 - (index - recipe.warm_start) / recipe.opening)
+        else:
+            share = recipe.game_rate
         set_rate(self._generator_optimizers, factor * share)
         set_rate(self._judge_optimizers, factor)
 
     def step(self, batch: Batch, *, noise: Noise, index: int) -> dict[str, Tensor]:
         labels = hide_labels(batch.labels, self.recipe.label_dropout, noise, index)
         # Two draws a step: the generator's turn has x_t, z and noise of its own.
-        found: dict[str, Tensor] = {}
-        leads_in = index >= self.recipe.warm_start - self.recipe.lead_in
-        if leads_in:
-            found |= self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
-        if index >= self.recipe.warm_start:
+        if index < self.recipe.warm_start:
+            return self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
+        found = self._judge_turn(batch.x0, labels, noise, 2 * index, penalized=index % self.recipe.r1_every == 0)
+        if index >= self.recipe.warm_steps:
             return found | self._generator_turn(batch.x0, labels, noise, 2 * index + 1)
-        if leads_in and self.recipe.opens_z:
+        if self.recipe.opens_z:
             return found | self._opening_turn(batch.x0, labels, noise, 2 * index + 1)
-        return found | self._warm_turn(batch.x0, labels, noise, 2 * index + 1)
+        return found
 
     def _judge_turn(
         self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int, *, penalized: bool
     ) -> dict[str, Tensor]:
-        """One step of D on as many real pairs as made-up ones."""
+        """One step of D on as many real pairs as made-up ones; ``loss`` is what G loses if it stays as it is."""
         pairs = self._pairs(x0, noise, draw)
         with torch.no_grad():
             fake = self._fake(self._generator, pairs, labels, noise, draw)[0]
@@ -298,6 +315,7 @@ class AdversarialLearner(Learner):
         if self.recipe.loss != "wasserstein":  # a critic's logits have no zero that divides real from made up
             found["d_right"] = 0.5 * ((real_logits > 0.0).float().mean() + (fake_logits < 0.0).float().mean())
         return found | {
+            "loss": self._play.generator(fake_logits).mean(),
             "d_loss": sample_loss.detach().mean(),
             "real_logit": real_logits.mean(),
             "fake_logit": fake_logits.mean(),
@@ -402,23 +420,29 @@ class AdversarialLearner(Learner):
         return {"loss": loss.detach(), "grad_norm": norm} | found
 
     def _opening_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
-        """One step of G by the energy score alone: it learns to listen to z before it plays, or it never will.
+        """One step of z's own weights by the energy score: G learns to listen to z before it plays, or it never will.
 
-        The item's losses are the score's, in place of D's, which are told by level in the game alone.
+        All other weights stay, so that the pictures do. The items' losses are the score's, in place of D's, which are
+        told by level in the game alone.
         """
         pairs = self._pairs(x0, noise, draw)
         made = self._make(self._generator, pairs, labels, noise, draw)
         sample_loss = self._energy_score(made, x0, pairs, labels, noise, draw)
         loss = sample_loss.mean()
-        norm = self._move_generator(loss)
+        norm = self._move_generator(loss, self._voice)
         found = {"sample_loss": sample_loss.detach(), "log_snr": self._tables.log_snr[pairs.place]}
         return {"loss": loss.detach(), "energy_score": loss.detach(), "grad_norm": norm} | found
 
-    def _move_generator(self, loss: Tensor, most: float = float("inf")) -> Tensor:
-        """One step of G down ``loss``; its gradient is cut to a norm of ``most``. Returns the norm before that."""
+    def _move_generator(
+        self, loss: Tensor, weights: list[nn.Parameter] | None = None, *, most: float = float("inf")
+    ) -> Tensor:
+        """One step of G, or of these of its weights, down ``loss``, the gradient cut to a norm of ``most``.
+
+        Returns the norm before that.
+        """
         for optimizer in self._generator_optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward(inputs=weights)
         norm = torch.nn.utils.clip_grad_norm_(self._generator.parameters(), most)
         for optimizer in self._generator_optimizers:
             optimizer.step()
@@ -460,11 +484,8 @@ class AdversarialLearner(Learner):
         return self._balance.complaint(step, scalars)
 
 
-LEAD_IN = 500
-"""Last steps of a warm start, in which the discriminator learns already, since a new one would mislead the generator,
-and the energy score takes the place of the mean."""
 SOFT_Z = 0.2
-"""How much an untaught z counts where the game begins without an energy score: more would tear the pictures apart."""
+"""How much an untaught z counts where no energy score opens it: more would tear the pictures apart."""
 BETWEEN = 1000
 """How many levels, between the steps and at them, a warm start knows."""
 SPREAD_EVERY = 16
