@@ -33,6 +33,7 @@ def entry(found: Found, training: bool) -> Entry:
         tooltip=_tooltip(found.path, header),
         state="training" if training else "ok",
         run_folder=folder,
+        can_be_ddgan=_can_be_ddgan(header),
     )
 
 
@@ -40,6 +41,12 @@ def run_folder(path: Path) -> Path | None:
     """The run that a model belongs to, where it lies in the person's own folder of runs; None elsewhere."""
     folder = path.parent.parent
     return folder if folder.parent == resources.runs().absolute() and path == Run(folder).model else None
+
+
+def _can_be_ddgan(header: Header) -> bool:
+    """Whether it is a denoiser of images, whose network predicts as a generator's does."""
+    recipe = header.recipe
+    return header.kind == "image" and recipe["name"] == "denoising" and recipe.get("parameterization") == "edm"
 
 
 def _told_apart(found: Found, header: Header) -> str:

@@ -56,7 +56,8 @@ _SIDE, _PAD, _LINE, _GAP = 44, 8, 17, 4
 class Entry:
     """A row: ``lines`` are up to three muted lines under the title, ``thumbnail`` is a PNG, ``path`` identifies it.
 
-    ``run_folder`` is what deleting the model deletes with it; "" where that is the file alone.
+    ``run_folder`` is what deleting the model deletes with it; "" where that is the file alone. ``can_be_ddgan`` says
+    whether a DDGAN may start from it.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Entry:
     tooltip: str = ""
     state: Literal["ok", "bad", "training"] = "ok"
     run_folder: str = ""
+    can_be_ddgan: bool = False
 
 
 class _RowPainter(QStyledItemDelegate):
@@ -177,13 +179,16 @@ class Library(QFrame):
     """The left panel. ``chosen`` carries the path of the row a person went to, ``dropped`` the local paths let go here.
 
     ``remove_requested`` asks to forget an opened file, ``delete_requested`` to delete one trained here (after a
-    question). ``browse_requested`` is a click on the drop zone.
+    question). ``train_requested`` and ``ddgan_requested`` ask for a training that starts from a model's weights: one
+    like its own, or a DDGAN. ``browse_requested`` is a click on the drop zone.
     """
 
     chosen = Signal(str)
     dropped = Signal(list)
     remove_requested = Signal(str)
     delete_requested = Signal(str)
+    train_requested = Signal(str)
+    ddgan_requested = Signal(str)
     browse_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -261,6 +266,11 @@ class Library(QFrame):
         entry = next(entry for entry in self._entries if entry.path == path)
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if entry.state != "bad":
+            _add(menu, "Train on from it").triggered.connect(lambda: self.train_requested.emit(entry.path))
+            if entry.can_be_ddgan:
+                _add(menu, "Make a DDGAN of it").triggered.connect(lambda: self.ddgan_requested.emit(entry.path))
+            menu.addSeparator()
         _add(menu, "Show in folder").triggered.connect(lambda: _show_in_folder(entry.path))
         _add(menu, "Copy path").triggered.connect(lambda: QGuiApplication.clipboard().setText(entry.path))
         if entry.section == "opened":

@@ -241,6 +241,8 @@ class MainWindow(QMainWindow):
         self.library.browse_requested.connect(self._ask_file)
         self.library.remove_requested.connect(self._forget)
         self.library.delete_requested.connect(self._delete)
+        self.library.train_requested.connect(functools.partial(self._train_from, ddgan=False))
+        self.library.ddgan_requested.connect(functools.partial(self._train_from, ddgan=True))
 
     def _show_found(self, found: Any) -> None:
         """Add models to the library, or refresh them."""
@@ -689,6 +691,23 @@ class MainWindow(QMainWindow):
         # While a training runs, the form says what is trained.
         self.train.set_config(config)
         self._start_training(config, self._run)
+
+    def _train_from(self, path: str, *, ddgan: bool) -> None:
+        """Put a training that starts from a model's weights into the form."""
+        found = self._found[path]
+        header, word = found.header, found.path.stem if found.section == "shipped" else path
+        if self.train is None or header is None:
+            return
+        from studio.core.presets import ddgan_of, trained_on
+
+        self.show_workspace("Train")
+        if self._busy("train"):
+            self.banner.show_info("A training is running. Its settings are fixed until it ends.")
+            return
+        try:
+            self.train.set_config((ddgan_of if ddgan else trained_on)(header, word))
+        except ValueError as error:
+            self.banner.show_error(f"{header.title} cannot be trained on: {error}")
 
     def _steer(self, what: str) -> None:
         control = self._lanes["train"].control

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from studio.core.config import RunKnobs, TrainConfig
+from studio.core.checkpoints.header import Header
+from studio.core.config import PARTS, RunKnobs, TrainConfig
 from studio.core.data.base import DatasetSpec
 from studio.core.data.images import FashionMNIST
 from studio.core.data.points import Gaussians8, Gaussians25, Mixture1D, SwissRoll, TwoMoons
@@ -58,6 +59,28 @@ def preset_for(data: DatasetSpec) -> TrainConfig:
     own = (preset for preset in known if type(preset.data) is type(data))
     like = next(own, None) or next(preset for preset in known if preset.data.kind == data.kind)
     return replace(like, title=data.title, data=data)
+
+
+def trained_on(header: Header, word: str) -> TrainConfig:
+    """A training like the one that made a checkpoint, from its weights; ``word`` is its path, or name where it ships.
+
+    Raises ValueError where a method is unknown.
+    """
+    tables = {part: getattr(header, part) for part in PARTS}
+    run = {**header.run, "start_from": word, "device": "auto"}
+    return TrainConfig.from_dict({"title": header.title, "run": run, **tables})
+
+
+def ddgan_of(header: Header, word: str) -> TrainConfig:
+    """A DDGAN that starts from a denoiser's weights: the preset of its data, or else that of digits.
+
+    ``word`` and errors as :func:`trained_on`.
+    """
+    before = trained_on(header, word)
+    known = presets()
+    like = known["fashion-gan"] if isinstance(before.data, FashionMNIST) else known["digits-gan"]
+    run = replace(like.run, start_from=word)
+    return replace(like, title=f"{before.title}, DDGAN", data=before.data, network=before.network, run=run)
 
 
 def _game_of_images(*, beta_max: float) -> Adversarial:

@@ -120,9 +120,10 @@ def test_the_menu_fits_the_section(library: Library, qtbot: QtBot) -> None:
     def texts(path: str) -> list[str]:
         return [action.text() for action in library.menu_for(path).actions() if action.text()]
 
-    assert texts("/ship/digits") == ["Show in folder", "Copy path"]
+    assert texts("/ship/digits") == ["Train on from it", "Show in folder", "Copy path"]
     assert texts("/runs/mine")[-1] == "Delete file…"
     menu = library.menu_for("/else/broken")
+    assert "Train on from it" not in texts("/else/broken")
     menu.actions()[1].trigger()
     assert QGuiApplication.clipboard().text() == "/else/broken"
     with qtbot.waitSignal(library.remove_requested) as caught:

@@ -673,6 +673,47 @@ class TestRuns:
         assert titles(window, "trained") == [new.folder.name]
 
 
+class TestTrainingOn:
+    def ask(self, window: MainWindow, name: str, text: str) -> None:
+        path = next(path for path in window._found if Path(path).stem == name)
+        menu = window.library.menu_for(path)
+        next(action for action in menu.actions() if action.text() == text).trigger()
+
+    def test_a_training_starts_from_a_model_of_the_library(
+        self, qtbot: QtBot, open_window: Open, studio_home: Path
+    ) -> None:
+        window = open_window()
+        assert window.train is not None
+        self.ask(window, "roll", "Train on from it")
+        assert window.workspace() == "Train"
+        config = window.train.config()
+        assert (config.title, config.network) == ("Small roll", MLPSpec(width=16, blocks=1))
+        assert (config.run.start_from, config.run.steps) == ("roll", 4), "models that ship go by their name"
+        qtbot.mouseClick(window.train.settings.buttons.primary, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: titles(window, "trained") == ["Small roll"], timeout=LONG)
+        qtbot.waitUntil(lambda: not window._busy("train"), timeout=LONG)
+        (run,) = (Run(folder) for folder in (studio_home / "runs").iterdir())
+        assert read_header(run.model).run["start_from"] == "roll"
+
+    def test_a_denoiser_of_images_becomes_a_ddgan(self, open_window: Open) -> None:
+        window = open_window()
+        assert window.train is not None
+        self.ask(window, "digits", "Make a DDGAN of it")
+        config = window.train.config()
+        assert isinstance(config.recipe, Adversarial)
+        assert (config.title, config.network) == ("Few digits, DDGAN", UNetSpec(width=8))
+        assert config.run.start_from == "digits"
+        (roll,) = (path for path in window._found if Path(path).stem == "roll")
+        assert "Make a DDGAN of it" not in [action.text() for action in window.library.menu_for(roll).actions()]
+
+    def test_weights_that_do_not_fit_are_told_before_the_training(self, qtbot: QtBot, open_window: Open) -> None:
+        window = open_window()
+        assert window.train is not None
+        self.ask(window, "digits", "Make a DDGAN of it")
+        window.train.settings._network.set_value(UNetSpec(width=16))
+        qtbot.waitUntil(lambda: "width = 8 where this one has 16" in window.train.settings.note.text(), timeout=LONG)
+
+
 class TestFailingTrainings:
     def start(self, qtbot: QtBot, window: MainWindow) -> Heard:
         assert window.train is not None
