@@ -4,10 +4,11 @@
     python benchmarks/ddgan_ablations.py --out FOLDER --preset digits-gan --batch 32           an hour on one core
     python benchmarks/ddgan_ablations.py --out FOLDER ... --measured       no training: the table of what is there
 
-Every variant starts from the preset and takes as many training steps from the same seeds; where a warm start comes
-first, the game after it keeps its length, and z is opened at a higher rate than in the whole training, which has not
-fallen as far. Writes what its samples are worth (of points: modes, the share within 3 standard deviations of one,
-distance; of images: FD, precision, recall) into docs/results.md, between the two marks of the preset.
+Every variant starts from the preset and takes as many training steps from the same seeds. Where the preset starts from
+a denoiser's weights, a variant starts from fresh ones and learns the mean first, in a warm start that fills the steps
+before the preset's opening and game: not every variant could start from the same denoiser. Writes what its samples are
+worth (of points: modes, the share within 3 standard deviations of one, distance; of images: FD, precision, recall) into
+docs/results.md, between the two marks of the preset.
 """
 
 from __future__ import annotations
@@ -75,20 +76,21 @@ def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int,
     """The preset with some knobs of its recipe changed; ``batch`` 0 leaves its own."""
     assert isinstance(preset.recipe, Adversarial)
     recipe = replace(preset.recipe, **changes)
-    if recipe.warm_start:
-        if steps <= (game := preset.run.steps - recipe.warm_start):
-            raise SystemExit(f"{steps:,} steps leave none for the warm start before a game of {game:,}: take more.")
-        recipe = replace(recipe, warm_start=steps - (preset.run.steps - recipe.warm_start))
+    if preset.run.start_from:
+        if steps <= preset.run.steps:
+            raise SystemExit(f"{steps:,} steps leave none for a warm start before the preset's {preset.run.steps:,}.")
+        recipe = replace(recipe, warm_start=steps - preset.run.steps)
     if recipe.warm_start and recipe.process == "one_shot":
-        # Pure noise tells nothing to start from, so it plays from its first step on. A step of the warm start, before
-        # the discriminator joins, costs a third of that: so many fewer take as long.
-        steps -= 2 * (recipe.warm_start - recipe.lead_in) // 3
-        recipe = replace(recipe, warm_start=0, game_rate=0.25)
+        # Pure noise tells nothing to start from, so it plays from its first step on. A step of a warm start costs a
+        # third of one with two players: so many fewer take as long.
+        steps -= 2 * recipe.warm_start // 3
+        recipe = replace(recipe, warm_start=0, opening=0, game_rate=0.25)
     run = replace(
         preset.run,
         steps=steps,
         batch=batch or preset.run.batch,
         seed=seed,
+        start_from="",
         preview_every=0.0,
         rewind_mb=0,
         score_every=0.0,

@@ -136,10 +136,13 @@ def timed(ways: Sequence[Way], rounds: int) -> dict[str, float]:
 
 
 def training(model: Path) -> float:
-    """Seconds that a model's training takes by the clock of this run: of every kind of step, times their number."""
+    """Seconds that a model's training takes by the clock of this run: of every kind of step, times their number.
+
+    That of the model that it started from counts, too.
+    """
     header = read_header(model)
     config = TrainConfig.from_dict({part: getattr(header, part) for part in (*PARTS, "run")})
-    total = 0.0
+    total = training(locate(config.run.start_from)) if config.run.start_from else 0.0
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, Run(Path(folder)))
         for first, count in config.recipe.spans(header.step):

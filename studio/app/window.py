@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from PySide6.QtCore import QSettings, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QSettings, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -428,16 +428,24 @@ class MainWindow(QMainWindow):
 
     def _scan_trained(self, opened: list[catalog.Found]) -> None:
         self._show_found(opened)
-
-        def look() -> list[catalog.Found]:
-            return [_look(path.absolute(), "trained") for path in catalog.trained()]
-
-        self._errand(look, self._scanned, self._scan_failed)
+        self._errand(_look_trained, self._scanned, self._scan_failed)
 
     def _scanned(self, found: list[catalog.Found]) -> None:
         self._show_found(found)
         self._scan_over = True
         self._choose_first()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Coming back to the window, list what was trained meanwhile, as from the command line."""
+        super().changeEvent(event)
+        if event.type() is QEvent.Type.ActivationChange and self.isActiveWindow() and self._scan_over:
+            self._scan_over = False
+            # What goes away while it is looked at is deleted from here.
+            self._errand(
+                _look_trained,
+                lambda found: self._scanned([item for item in found if item.path.is_file()]),
+                lambda *_: self._scanned([]),
+            )
 
     def _scan_failed(self, summary: str, details: str) -> None:
         self.banner.show_error(f"The models trained here cannot be listed. {summary}", details)
@@ -1005,6 +1013,10 @@ def _read(path: Path) -> catalog.Found:
         return catalog.Found(path, "opened", None, explain(error, path))
     except ValueError as error:
         return catalog.Found(path, "opened", None, str(error))
+
+
+def _look_trained() -> list[catalog.Found]:
+    return [_look(path.absolute(), "trained") for path in catalog.trained()]
 
 
 def _look(path: Path, section: catalog.Section) -> catalog.Found:

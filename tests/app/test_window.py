@@ -659,6 +659,25 @@ class TestRuns:
         assert titles(window, "opened") == []
         assert new.model.is_file()
 
+    def test_what_was_trained_elsewhere_is_listed_when_the_person_comes_back(
+        self, qtbot: QtBot, open_window: Open, studio_home: Path
+    ) -> None:
+        window, other = open_window(), QWidget()
+        qtbot.addWidget(other)
+        qtbot.waitUntil(lambda: window._scan_over, timeout=LONG)
+        other.show()
+        other.activateWindow()
+        qtbot.waitUntil(lambda: not window.isActiveWindow())
+        train(
+            TrainConfig(
+                title="Elsewhere", data=SwissRoll(num_points=500), network=MLPSpec(width=16), run=RunKnobs(steps=2)
+            ),
+            studio_home / "runs" / "20260101-000000-elsewhere",
+        )
+        assert "Elsewhere" not in titles(window, "trained")
+        window.activateWindow()
+        qtbot.waitUntil(lambda: "Elsewhere" in titles(window, "trained"), timeout=LONG)
+
     def test_deleting_takes_the_whole_run_folder_and_says_so(
         self, qtbot: QtBot, open_window: Open, studio_home: Path
     ) -> None:
