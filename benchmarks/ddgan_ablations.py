@@ -77,14 +77,16 @@ def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int,
     assert isinstance(preset.recipe, Adversarial)
     recipe = replace(preset.recipe, **changes)
     if preset.run.start_from:
-        if steps <= preset.run.steps:
+        warm = steps - preset.run.steps
+        if warm <= 0:
             raise SystemExit(f"{steps:,} steps leave none for a warm start before the preset's {preset.run.steps:,}.")
-        recipe = replace(recipe, warm_start=steps - preset.run.steps)
-    if recipe.warm_start and recipe.process == "one_shot":
-        # Pure noise tells nothing to start from, so it plays from its first step on. A step of a warm start costs a
-        # third of one with two players: so many fewer take as long.
-        steps -= 2 * recipe.warm_start // 3
-        recipe = replace(recipe, warm_start=0, opening=0, game_rate=0.25)
+        if recipe.process == "one_shot":
+            # Pure noise tells nothing to start from, so it plays from its first step on. A step of a warm start costs a
+            # third of one with two players: so many fewer take as long.
+            steps -= 2 * warm // 3
+            recipe = replace(recipe, opening=0, game_rate=0.25)
+        else:
+            recipe = replace(recipe, warm_start=warm)
     run = replace(
         preset.run,
         steps=steps,

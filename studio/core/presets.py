@@ -36,14 +36,14 @@ def presets() -> dict[str, TrainConfig]:
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
-            recipe=_game_of_images(beta_max=7.0),
-            run=RunKnobs(steps=440, ema_decay=0.99, start_from="mnist-ddpm"),
+            recipe=_game_of_images(beta_max=7.0, score_weight=3.0),
+            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
-            recipe=_game_of_images(beta_max=8.0),
-            run=RunKnobs(steps=440, ema_decay=0.99, start_from="fashion-ddpm"),
+            recipe=_game_of_images(beta_max=8.0, score_weight=1.0),
+            run=RunKnobs(steps=840, ema_decay=0.99, start_from="fashion-ddpm"),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -83,7 +83,7 @@ def ddgan_of(header: Header, word: str) -> TrainConfig:
     return replace(like, title=f"{before.title}, DDGAN", data=before.data, network=before.network, run=run)
 
 
-def _game_of_images(*, beta_max: float) -> Adversarial:
+def _game_of_images(*, beta_max: float, score_weight: float) -> Adversarial:
     """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
     return Adversarial(
         beta_max=beta_max,
@@ -93,10 +93,10 @@ def _game_of_images(*, beta_max: float) -> Adversarial:
         d_rate=1e-3,
         d_muon_rate=0.01,
         opening=240,
-        opening_rate=0.125,
-        game_rate=0.04,
-        score_weight=1.0,
-        score_spread=0.75,
+        opening_rate=0.1,
+        game_rate=0.05,
+        score_weight=score_weight,
+        score_spread=0.65,
     )
 
 

@@ -35,6 +35,7 @@ def test_any_title_survives_toml(title: str) -> None:
         ('[network]\nname = "unet"\nwidth = 33', "a multiple of 8"),
         ('[network]\nname = "mlp"', "is for points data"),
         ('[recipe]\nname = "adversarial"\nwarm_start = 30\nopening = 20\n[run]\nsteps = 50', "leave none of 50 to"),
+        ('[recipe]\nname = "adversarial"\nprocess = "one_shot"\nwarm_start = 5', "not possible in one shot"),
         ("surprise = 1", "no part of a training configuration"),
         ("= 1", "Invalid"),
     ],

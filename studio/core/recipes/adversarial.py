@@ -141,6 +141,14 @@ class Adversarial(Recipe):
         0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.process == "one_shot" and self.warm_start:
+            raise ValueError(
+                f"warm_start = {self.warm_start:,} is not possible in one shot: from noise it could teach but one "
+                "picture, the mean of all. Set it to 0."
+            )
+
     @property
     def schedule(self) -> BigSteps:
         return self.levels_of(1 if self.process == "one_shot" else self.num_steps)
