@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.abc
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,6 +68,15 @@ def usage(words: list[str]) -> int:
 
 
 class TestTrain:
+    def test_it_starts_from_another_models_weights(
+        self, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["train", *TINY, "--steps", "2", "--out", str(tmp_path / "run"), "--start-from", str(run.folder)]
+        assert main(words) == 0
+        assert f"MLP, from {run.folder} -> {tmp_path / 'run'}" in capsys.readouterr().out
+        assert main(["inspect", str(tmp_path / "run")]) == 0
+        assert re.search(rf"started from +{re.escape(str(run.folder))}", capsys.readouterr().out)
+
     def test_it_writes_a_run_folder_as_the_window_does(self, run: Run) -> None:
         header = read_header(run.model)
         assert (header.step, header.title, header.family) == (30, "Swiss roll", "DDPM")
@@ -576,6 +586,8 @@ class TestRefusals:
             ("train bad.toml", "bad.toml: "),
             ("train --resume gone", "gone"),
             ("train --preset swiss-roll --network unet", "for image data"),
+            ("train --preset swiss-roll --out new --start-from gone", "gone is not there"),
+            ("train --preset swiss-roll --out new --start-from RUN", "has width = 16 where this one has 128"),
             ("sample RUN --count 0", "count"),
             ("sample RUN --label 3", "knows no classes"),
             ("sample RUN --out roll.jpg", ".png or .npz"),

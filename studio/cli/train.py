@@ -55,7 +55,8 @@ def main(words: list[str]) -> int:
         run = Run(chosen.out) if chosen.out else Run.new(runs(), config.title)
         if Run.is_run(run.folder):
             raise ValueError(f"{run.folder} holds a run already. Continue it with --resume, or choose another folder.")
-    print(f"{config.title}: {config.data.title}, {config.recipe.title}, {config.network.title} -> {run.folder}")
+    start = f", from {config.run.start_from}" if config.run.start_from else ""
+    print(f"{config.title}: {config.data.title}, {config.recipe.title}, {config.network.title}{start} -> {run.folder}")
     return drive(TrainJob(config, run, chosen.resume is not None), _TrainingLine())
 
 
