@@ -11,14 +11,14 @@ from studio.core.checkpoints.places import locate
 from studio.core.config import TrainConfig
 from studio.core.denoisers import Denoiser, NetworkDenoiser, innermost
 from studio.core.knobs import values_of
-from studio.core.networks.layers import latent_parts
+from studio.core.networks.layers import WHISPER, latent_parts
 from studio.core.recipes.base import DataFacts
 
 
 def take_weights(denoiser: Denoiser, config: TrainConfig, facts: DataFacts, device: torch.device) -> None:
     """Give ``denoiser``, fresh from ``config``'s recipe, the averaged weights of the model that ``config`` starts from.
 
-    A network with a latent may start from one without: its z then has nothing to say until training gives it a voice.
+    A network with a latent may start from one without: its z then hardly counts until training gives it a voice.
     Raises ValueError, in plain words, where the model does not fit or is none; OSError where it cannot be read.
     """
     word = config.run.start_from
@@ -31,7 +31,7 @@ def take_weights(denoiser: Denoiser, config: TrainConfig, facts: DataFacts, devi
     if missing:
         mappings, styles = latent_parts(wanted.network)
         for mapping in mappings:
-            mapping.soften(0.0)
+            mapping.soften(WHISPER)
         for style in styles:
             torch.nn.init.zeros_(style.weight)
             torch.nn.init.zeros_(style.bias)

@@ -54,6 +54,11 @@ def embedding_count(width: int, num_classes: int, latent: int = 0, num_frequenci
     return layers + ((num_classes + 1) * width if num_classes else 0) + mapping
 
 
+WHISPER = 0.02
+"""How much a z counts that training is to give a voice: hardly, but each z in a way of its own. From nothing at all
+its weights would set out together, and all z say the same."""
+
+
 class Mapping(nn.Module):
     """Maps a latent z (B, latent) into the space of the embedding, (B, width), by three layers.
 
@@ -77,10 +82,10 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def soften(self, share: float) -> None:
-        """Let z count for a ``share`` of what it did; 0 mutes it until training gives it a voice."""
+        """Let z count for a ``share`` of what it does in a fresh network."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
-        last.weight.mul_(share)
+        last.weight.mul_(share * math.sqrt(2.0 / last.in_features) / last.weight.std())
 
 
 class ResidualBlock(nn.Module):

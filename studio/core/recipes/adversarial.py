@@ -28,7 +28,7 @@ from studio.core.knobs import knob
 from studio.core.levels import CLEAN, Level, diffuse, expand, log_snr, posterior
 from studio.core.networks.base import Network, NetworkSpec, fresh_weights
 from studio.core.networks.discriminator import Discriminator, discriminator
-from studio.core.networks.layers import latent_parts
+from studio.core.networks.layers import WHISPER, latent_parts
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec, adam, muon, set_rate
 from studio.core.recipes.balance import Balance
@@ -175,7 +175,7 @@ class Adversarial(Recipe):
 
     @property
     def opens_z(self) -> bool:
-        """Whether z has nothing to say until the opening gives it a voice."""
+        """Whether z hardly counts until the opening gives it a voice."""
         return self.opening > 0 and self.latent > 0 and self.score_weight > 0.0
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
@@ -219,7 +219,7 @@ class Adversarial(Recipe):
         assert isinstance(module, Network)
         if self.warm_steps:
             for mapping in latent_parts(module)[0]:
-                mapping.soften(0.0 if self.opens_z else SOFT_Z)
+                mapping.soften(WHISPER if self.opens_z else SOFT_Z)
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
