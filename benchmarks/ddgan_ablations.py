@@ -23,7 +23,7 @@ import torch
 from common import between, parser, print_header
 
 from studio.core import events
-from studio.core.config import TrainConfig
+from studio.core.config import TrainConfig, load_toml
 from studio.core.evaluation import Evaluation
 from studio.core.evaluator import Evaluator
 from studio.core.files import write_text
@@ -109,6 +109,8 @@ def folder_of(out: Path, preset: str, name: str, steps: int, seed: int, batch: i
 def trained(config: TrainConfig, folder: Path) -> float:
     """Train to the end unless that was done; returns the seconds it took."""
     run, done = Run(folder), folder / "seconds.json"
+    if done.is_file() and load_toml(run.config) != config:
+        raise SystemExit(f"{folder} holds a training with other settings: choose another --out.")
     if not done.is_file():
         trainer = Trainer(config, run)
         for event in trainer.run(Control()):

@@ -138,6 +138,20 @@ class TestTrain:
         assert (config.title, config.network) == ("Rings", find("network", "mlp")(width=16))
         assert config.data == find("dataset", "rings")(num_points=500)
 
+    def test_other_data_start_from_other_weights(self, tmp_path: Path) -> None:
+        words = ["--preset", "digits-gan", "--recipe.opening", "0", "--data", "stacked_mnist"]
+        assert self.config(tmp_path / "run", *words).run.start_from == ""
+
+    def test_a_model_to_start_from_means_the_same_from_any_folder(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(run.folder.parent)
+        config = self.config(tmp_path / "run", *TINY, "--start-from", run.folder.name)
+        assert config.run.start_from == str(run.folder)
+        (run.folder.parent / "mine.toml").write_text(f'[run]\nstart_from = "{run.folder.name}"\n')
+        monkeypatch.chdir(tmp_path)
+        assert load_toml(run.folder.parent / "mine.toml").run.start_from == str(run.folder)
+
     def test_other_data_than_a_file_says_keeps_seed_and_device(self, tmp_path: Path) -> None:
         file = tmp_path / "digits.toml"
         file.write_text('title = "Mine"\n[data]\nname = "mnist"\n[run]\nseed = 9\ndevice = "cpu"\n')

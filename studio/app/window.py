@@ -440,12 +440,20 @@ class MainWindow(QMainWindow):
         super().changeEvent(event)
         if event.type() is QEvent.Type.ActivationChange and self.isActiveWindow() and self._scan_over:
             self._scan_over = False
-            # What goes away while it is looked at is deleted from here.
-            self._errand(
-                _look_trained,
-                lambda found: self._scanned([item for item in found if item.path.is_file()]),
-                lambda *_: self._scanned([]),
-            )
+            self._errand(_look_trained, self._scanned_again, lambda *_: self._scanned([]))
+
+    def _scanned_again(self, found: list[catalog.Found]) -> None:
+        """What came, went and was trained on elsewhere; what was done here meanwhile is listed already."""
+        for path, item in list(self._found.items()):
+            if item.section == "trained" and not item.path.is_file():
+                del self._found[path]
+        self._scanned([item for item in found if item.path.is_file() and self._is_newer(item)])
+
+    def _is_newer(self, item: catalog.Found) -> bool:
+        known = self._found.get(str(item.path))
+        if known is None or known.header is None:
+            return True
+        return item.header is not None and item.header.step > known.header.step
 
     def _scan_failed(self, summary: str, details: str) -> None:
         self.banner.show_error(f"The models trained here cannot be listed. {summary}", details)
@@ -662,8 +670,8 @@ class MainWindow(QMainWindow):
             self._lanes[name].received.connect(panel.receive)
         self._lanes["train"].received.connect(self._training_said)
         self._lanes["train"].busy_changed.connect(self._training_changed)
-        for name in ("data", "estimate"):
-            self._lanes[name].received.connect(self._show_failure)
+        # Why nothing could be measured is told by the panel, beside the button that waits for it.
+        self._lanes["data"].received.connect(self._show_failure)
 
     # Training
 
@@ -702,9 +710,12 @@ class MainWindow(QMainWindow):
 
     def _train_from(self, path: str, *, ddgan: bool) -> None:
         """Put a training that starts from a model's weights into the form."""
-        found = self._found[path]
+        found = self._found.get(path)
+        if found is None or found.header is None:
+            return
         header, word = found.header, found.path.stem if found.section == "shipped" else path
-        if self.train is None or header is None:
+        if self.train is None:
+            self.banner.show_info("The workspaces are still loading. Try again in a moment.")
             return
         from studio.core.presets import ddgan_of, trained_on
 

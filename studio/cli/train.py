@@ -12,7 +12,7 @@ from studio.cli.progress import Line, drive
 from studio.core import events
 from studio.core.config import PARTS, RunKnobs, TrainConfig, load_toml
 from studio.core.knobs import knobs_of
-from studio.core.presets import DEFAULT, preset_for, presets
+from studio.core.presets import DEFAULT, preset_for, presets, start_for
 from studio.core.registry import find, methods
 from studio.core.resources import runs
 from studio.core.runs import Run
@@ -107,6 +107,8 @@ def _starting_point(first: argparse.ArgumentParser, chosen: argparse.Namespace, 
             tables = preset_for(data).to_dict()
             tables["run"] |= kept
         tables |= {"title": data.title, "data": {"name": chosen.data}}
+        # Weights are of data.
+        tables["run"]["start_from"] = start_for(base.recipe, data)
     return tables
 
 

@@ -7,9 +7,10 @@ is a knob. The same values stand in a checkpoint's description.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ class RunKnobs(Knobbed):
 
     steps: int = knob(
         1800,
-        help="Training steps; the rate falls to 0 over them, or over those after a warm start.",
+        help="Training steps; the rate falls to 0 over them, or over those after warm start and opening.",
         low=1,
         high=100_000_000,
         log=True,
@@ -177,10 +178,14 @@ def _toml(value: Any) -> str:
 
 
 def load_toml(path: Path) -> TrainConfig:
-    """The run in a TOML file. Raises ValueError naming the file and what is wrong."""
+    """The run in a TOML file; a model to start from may lie beside it. Raises ValueError naming file and problem."""
     try:
-        return TrainConfig.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        config = TrainConfig.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
+    beside = path.parent / config.run.start_from
+    if config.run.start_from and beside.exists():
+        return replace(config, run=replace(config.run, start_from=os.path.abspath(beside)))
+    return config

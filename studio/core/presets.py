@@ -13,6 +13,7 @@ from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.optimizers import AdamSpec
 from studio.core.recipes.adversarial import Adversarial
+from studio.core.recipes.base import Recipe
 from studio.core.recipes.denoising import Denoising
 
 DEFAULT = "digits"
@@ -68,7 +69,14 @@ def trained_on(header: Header, word: str) -> TrainConfig:
     """
     tables = {part: getattr(header, part) for part in PARTS}
     run = {**header.run, "start_from": word, "device": "auto"}
-    return TrainConfig.from_dict({"title": header.title, "run": run, **tables})
+    found = TrainConfig.from_dict({"title": header.title, "run": run, **tables})
+    recipe = found.recipe
+    if not isinstance(recipe, Adversarial):
+        return found
+    # The mean is known, but the discriminator is none of the model and begins anew.
+    again = replace(recipe, warm_start=0, opening=recipe.opening or _OPENING)
+    steps = found.run.steps - recipe.warm_steps + again.opening
+    return replace(found, recipe=again, run=replace(found.run, steps=steps))
 
 
 def ddgan_of(header: Header, word: str) -> TrainConfig:
@@ -83,6 +91,20 @@ def ddgan_of(header: Header, word: str) -> TrainConfig:
     return replace(like, title=f"{before.title}, DDGAN", data=before.data, network=before.network, run=run)
 
 
+def start_for(recipe: Recipe, data: DatasetSpec) -> str:
+    """The model that a preset of such a recipe and such data starts from; "" where it takes fresh weights."""
+    starts = [preset.run.start_from for preset in presets().values() if _alike(preset, recipe, data)]
+    return next(filter(None, starts), "")
+
+
+def _alike(preset: TrainConfig, recipe: Recipe, data: DatasetSpec) -> bool:
+    return type(preset.recipe) is type(recipe) and type(preset.data) is type(data)
+
+
+_OPENING = 240
+"""Steps that a discriminator needs to know what it is asked."""
+
+
 def _game_of_images(*, beta_max: float, score_weight: float) -> Adversarial:
     """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
     return Adversarial(
@@ -90,13 +112,13 @@ def _game_of_images(*, beta_max: float, score_weight: float) -> Adversarial:
         group=1,
         r1=0.5,
         r1_every=8,
-        d_rate=1e-3,
-        d_muon_rate=0.01,
-        opening=240,
-        opening_rate=0.1,
+        d_rate=2e-3,
+        d_muon_rate=0.02,
+        opening=_OPENING,
+        opening_rate=0.08,
         game_rate=0.05,
         score_weight=score_weight,
-        score_spread=0.65,
+        score_spread=0.7,
     )
 
 

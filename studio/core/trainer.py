@@ -136,8 +136,12 @@ class Trainer:
         return modules
 
     def _refuse_other(self, before: Mapping[str, Any]) -> None:
-        """Raise ValueError unless the run is the one that was saved, but for what may change on the way."""
+        """Raise ValueError unless the run is the one that was saved, but for what may change on the way.
+
+        Settings that the studio did not have yet when it was saved had their defaults.
+        """
         now = self.config.to_dict()
+        before = TrainConfig.from_dict({part: before[part] for part in (*PARTS, "run")}).to_dict()
         for part in (*PARTS, "run"):
             for name in {*now[part], *before[part]} - _MAY_CHANGE:
                 if now[part].get(name) != before[part].get(name):
@@ -149,7 +153,7 @@ class Trainer:
     def rate(self, step: int) -> float:
         """The learning rate's factor in [0, 1] at a step: a linear rise, then a linear fall or none.
 
-        The fall begins after a warm start, whose learner lowers its rate itself.
+        The fall begins with the steps that are of a run's own kind; those before have rates of their learner's making.
         """
         knobs, warm = self.config.run, self.config.recipe.warm_steps
         rise = min(1.0, (step + 1) / knobs.warmup) if knobs.warmup else 1.0

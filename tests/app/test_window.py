@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -677,6 +678,22 @@ class TestRuns:
         assert "Elsewhere" not in titles(window, "trained")
         window.activateWindow()
         qtbot.waitUntil(lambda: "Elsewhere" in titles(window, "trained"), timeout=LONG)
+        other.activateWindow()
+        qtbot.waitUntil(lambda: not window.isActiveWindow())
+        shutil.rmtree(studio_home / "runs" / "20260101-000000-elsewhere")
+        window.activateWindow()
+        qtbot.waitUntil(lambda: "Elsewhere" not in titles(window, "trained"), timeout=LONG)
+
+    def test_what_was_listed_while_it_looked_is_not_undone(self, open_window: Open, models: Path) -> None:
+        window = open_window()
+        found = next(found for found in window._found.values() if found.header is not None)
+        assert found.header is not None
+        older = replace(found, header=replace(found.header, step=found.header.step - 1, title="Older"))
+        newer = replace(found, header=replace(found.header, step=found.header.step + 1, title="Newer"))
+        window._scanned_again([older])
+        assert window._found[str(found.path)] == found
+        window._scanned_again([newer])
+        assert window._found[str(found.path)] == newer
 
     def test_deleting_takes_the_whole_run_folder_and_says_so(
         self, qtbot: QtBot, open_window: Open, studio_home: Path
@@ -714,6 +731,12 @@ class TestTrainingOn:
         (run,) = (Run(folder) for folder in (studio_home / "runs").iterdir())
         assert read_header(run.model).run["start_from"] == "roll"
 
+    def test_it_waits_until_the_workspaces_are_there(self, open_window: Open) -> None:
+        window = open_window(wait=False)
+        assert window.train is None
+        self.ask(window, "digits", "Train on from it")
+        assert "still loading" in window.banner.text()
+
     def test_a_denoiser_of_images_becomes_a_ddgan(self, open_window: Open) -> None:
         window = open_window()
         assert window.train is not None
@@ -730,7 +753,13 @@ class TestTrainingOn:
         assert window.train is not None
         self.ask(window, "digits", "Make a DDGAN of it")
         window.train.settings._network.set_value(UNetSpec(width=16))
-        qtbot.waitUntil(lambda: "width = 8 where this one has 16" in window.train.settings.note.text(), timeout=LONG)
+        note = window.train.settings.note
+        qtbot.waitUntil(lambda: "width = 8 where this one has 16" in note.text(), timeout=LONG)
+        window.train.settings._run.set_values({"start_from": ""})
+        qtbot.waitUntil(lambda: "for 1,000 steps" in note.text(), timeout=LONG)
+        window.train.settings._run.set_values({"start_from": "gone"})
+        qtbot.waitUntil(lambda: "gone is not there" in note.text(), timeout=LONG)
+        assert not window.banner.isVisible(), "it is told where it is awaited"
 
 
 class TestFailingTrainings:

@@ -350,6 +350,22 @@ def test_the_opening_moves_the_weights_of_z_alone(shape: tuple[int, ...]) -> Non
     assert moved[3] | moved[4] == {name for name in weights if "mapping" in name or "style" in name}
 
 
+def test_one_shot_has_no_mean_to_begin_with() -> None:
+    recipe = Adversarial(process="one_shot", warm_start=5)  # a file may say so, and can be opened
+    with pytest.raises(ValueError, match="not possible in one shot"):
+        learner_of(recipe)
+
+
+def test_an_opening_is_no_game_that_could_go_wrong() -> None:
+    """D may be right for as long as it learns alone; what follows is judged from the game's first step on."""
+    learner = learner_of(Adversarial(opening=500))
+    winning = {"d_right": 1.0, "d_loss": 0.01, "real_logit": 9.0, "fake_logit": -9.0, "loss": 9.0}
+    assert [learner.complaint(step, winning) for step in range(10, 510, 10)] == [None] * 50
+    told = [learner.complaint(step, winning) for step in range(510, 1510, 10)]
+    assert told[0] is None
+    assert any(told)
+
+
 def test_z_only_whispers_until_it_is_opened() -> None:
     share = {}
     for name, recipe in {

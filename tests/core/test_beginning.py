@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from train_controls import StopAt, Unhurried
 
 from studio.core.checkpoints.native import load
 from studio.core.checkpoints.places import locate
@@ -16,6 +17,7 @@ from studio.core.data.points import Gaussians8, Gaussians25, Mixture1D
 from studio.core.denoisers import innermost
 from studio.core.exact import GaussianDenoiser
 from studio.core.levels import Level
+from studio.core.networks.layers import latent_parts
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
 from studio.core.noise import Noise
@@ -24,7 +26,6 @@ from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.denoising import Denoising
 from studio.core.runs import Run
 from studio.core.trainer import Trainer
-from tests.core.train_controls import Unhurried
 
 CPU = torch.device("cpu")
 GAN = Adversarial(latent=4, d_width=8, opening=2, score_weight=1.0)
@@ -82,17 +83,38 @@ def test_a_generator_begins_as_the_denoiser_that_it_starts_from(tmp_path: Path, 
             assert (found - expected).square().mean().sqrt() < 0.02
 
 
-def test_it_continues_without_the_model_that_it_started_from(tmp_path: Path, source: Run) -> None:
+@pytest.mark.parametrize("changes", [{}, {"opening": 0, "score_weight": 0.0}, {"opening": 5}], ids=str)
+def test_it_continues_exactly_without_the_model_that_it_started_from(
+    tmp_path: Path, source: Run, changes: dict[str, Any]
+) -> None:
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(source.model.read_bytes())
-    run = Run(tmp_path / "run")
-    plan = starting_from(moved, recipe=GAN)
-    list(Trainer(plan, run).run(Unhurried()))
+    run = RunKnobs(steps=6, batch=16, preview_every=0.0, start_from=str(moved))
+    plan = config(run=run, recipe=dataclasses.replace(GAN, **changes))
+    whole = Trainer(plan, Run(tmp_path / "whole"))
+    list(whole.run(Unhurried()))
+    parts = Run(tmp_path / "parts")
+    first = Trainer(plan, parts)
+    list(first.run(StopAt(first, 3)))
     moved.unlink()
-    more = dataclasses.replace(plan, run=dataclasses.replace(plan.run, steps=6))
-    again = Trainer(more, run, resumes=True)
+    again = Trainer(plan, parts, resumes=True)
     list(again.run(Unhurried()))
-    assert again.step == 6
+    assert (first.step, again.step) == (3, 6)
+    for name, module in whole._modules().items():
+        for one, other in zip(module.parameters(), again._modules()[name].parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_z_counts_as_much_as_the_recipe_lets_an_untaught_one(tmp_path: Path, source: Run) -> None:
+    """Hardly where the energy score will open it, else enough for the game to take it up."""
+    heard = []
+    for number, changes in enumerate(({}, {"score_weight": 0.0}, {"opening": 0})):
+        plan = starting_from(source.folder, recipe=dataclasses.replace(GAN, **changes))
+        (mapping,), _ = latent_parts(Trainer(plan, Run(tmp_path / str(number))).learner.denoiser)
+        with torch.no_grad():
+            heard.append(float(mapping(torch.randn(200, 4)).std()))
+    assert heard[1] / heard[0] == pytest.approx(10.0, rel=0.2)
+    assert heard[2] / heard[1] == pytest.approx(1.0, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +144,7 @@ def test_a_latent_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not there"):
+    with pytest.raises(ValueError, match=r"is not there.*leave start_from empty"):
         Trainer(starting_from("nowhere"), Run(tmp_path / "run"))
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no checkpoint"):

@@ -8,8 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from studio.core.config import TrainConfig, load_toml, to_toml
-from studio.core.presets import presets
+from studio.core.checkpoints.header import read_header
+from studio.core.checkpoints.places import locate
+from studio.core.config import TrainConfig, load_toml, method_to_dict, to_toml
+from studio.core.data.images import MNIST, FashionMNIST
+from studio.core.data.stacked import StackedMNIST
+from studio.core.presets import presets, start_for, trained_on
+from studio.core.recipes.adversarial import Adversarial
+from studio.core.recipes.denoising import Denoising
+
+
+@pytest.mark.parametrize("name", ["mnist-ddpm", "mnist-ddgan"])
+def test_a_model_is_trained_on_from_its_weights(name: str) -> None:
+    header = read_header(locate(name))
+    found = trained_on(header, name)
+    assert (found.run.start_from, found.title) == (name, header.title)
+    assert method_to_dict("network", found.network) == header.network
+    if name == "mnist-ddgan":
+        assert isinstance(found.recipe, Adversarial)
+        assert (found.recipe.warm_start, found.recipe.opening) == (0, 240), "the mean is known, a new D knows nothing"
+        before = header.recipe["warm_start"] + header.recipe.get("opening", 0)
+        assert found.run.steps - 240 == header.run["steps"] - before, "the game is as long"
+    else:
+        assert method_to_dict("recipe", found.recipe) == header.recipe
+        assert found.run.steps == header.run["steps"]
+
+
+def test_a_preset_of_other_data_starts_from_a_model_of_those() -> None:
+    gan = presets()["digits-gan"].recipe
+    assert start_for(gan, FashionMNIST()) == "fashion-ddpm"
+    assert start_for(gan, StackedMNIST()) == ""
+    assert start_for(Denoising(), MNIST()) == ""
 
 
 @pytest.mark.parametrize("name", presets())
@@ -35,7 +64,6 @@ def test_any_title_survives_toml(title: str) -> None:
         ('[network]\nname = "unet"\nwidth = 33', "a multiple of 8"),
         ('[network]\nname = "mlp"', "is for points data"),
         ('[recipe]\nname = "adversarial"\nwarm_start = 30\nopening = 20\n[run]\nsteps = 50', "leave none of 50 to"),
-        ('[recipe]\nname = "adversarial"\nprocess = "one_shot"\nwarm_start = 5', "not possible in one shot"),
         ("surprise = 1", "no part of a training configuration"),
         ("= 1", "Invalid"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from train_controls import StopAt, Unhurried
 
 from studio.core import events, pictures
+from studio.core.checkpoints import resume
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.images import MNIST
 from studio.core.data.points import Gaussians8, SwissRoll
@@ -308,6 +310,20 @@ def test_no_report_holds_steps_of_two_kinds(tmp_path: Path) -> None:
         ]
         assert players == [set(), {"d_loss", "energy_score"}, {"d_loss", "energy_score", "diversity"}]
         assert all(span[-1].level_loss is not None for span in spans)
+
+
+def test_a_run_from_before_a_setting_was_known_had_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path / "run")
+    finish(Trainer(small(4), run))
+    read = resume.read_facts
+
+    def older(path: Path) -> dict[str, Any]:
+        found = read(path)
+        del found["config"]["run"]["start_from"], found["config"]["recipe"]["label_dropout"]
+        return found
+
+    monkeypatch.setattr("studio.core.checkpoints.resume.read_facts", older)
+    assert Trainer(small(8), run, resumes=True).step == 4
 
 
 def test_guidance_needs_labels_that_were_sometimes_hidden(tmp_path: Path) -> None:

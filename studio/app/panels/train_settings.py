@@ -34,7 +34,7 @@ from studio.core import device
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.events import DataPreview, Estimate, Event, Failed, Saved
 from studio.core.knobs import knobs_of, values_of
-from studio.core.presets import preset_for, presets
+from studio.core.presets import preset_for, presets, start_for
 from studio.core.registry import methods
 
 State = Literal["idle", "running", "paused", "stopping"]
@@ -310,6 +310,8 @@ class TrainSettings(QFrame):
             self._optimizer.set_value(like.optimizer)
             kept = {name: value for name, value in self._run.values().items() if name in ("seed", "device")}
             self._run.set_values(values_of(like.run) | kept)
+        # Weights are of data.
+        self._run.set_values({"start_from": start_for(self._recipe.method()(), self._data.method()())})
         self._quiet = False
 
     def _refresh(self) -> None:
@@ -426,8 +428,10 @@ def _cost_in_words(cost: Estimate, steps: int) -> str:
 
 
 def _what_costs(config: TrainConfig) -> tuple[Any, ...]:
-    """All that changes the cost of a step."""
-    return config.data, config.recipe, config.network, config.optimizer, config.run.batch, config.run.device
+    """All that changes the cost of a step, or whether there can be one."""
+    run, spans = config.run, config.recipe.spans(config.run.steps)
+    parts = config.data, config.recipe, config.network, config.optimizer
+    return *parts, run.batch, run.device, run.start_from, spans if len(spans) > 1 else None
 
 
 def _networks_for(kind: str) -> list[str]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 import torch
 
+from studio.core.checkpoints.header import NotACheckpoint
 from studio.core.checkpoints.native import Model, load
 from studio.core.checkpoints.places import locate
 from studio.core.config import TrainConfig
 from studio.core.denoisers import Denoiser, NetworkDenoiser, innermost
-from studio.core.knobs import values_of
-from studio.core.networks.layers import WHISPER, latent_parts
+from studio.core.networks.layers import latent_parts
 from studio.core.recipes.base import DataFacts
+
+_ELSE = "Or leave start_from empty for fresh weights."
 
 
 def take_weights(denoiser: Denoiser, config: TrainConfig, facts: DataFacts, device: torch.device) -> None:
@@ -22,16 +24,19 @@ def take_weights(denoiser: Denoiser, config: TrainConfig, facts: DataFacts, devi
     Raises ValueError, in plain words, where the model does not fit or is none; OSError where it cannot be read.
     """
     word = config.run.start_from
-    model = load(locate(word), device)
+    try:
+        model = load(locate(word), device)
+    except NotACheckpoint as error:
+        raise ValueError(f"start_from = {word!r} is no model to start from: {error} {_ELSE}") from error
     found, wanted = innermost(model.denoiser), innermost(denoiser)
     if problem := _misfit(model, found, config, wanted, facts):
-        raise ValueError(f"start_from = {word!r} does not fit: {problem}")
+        raise ValueError(f"start_from = {word!r} does not fit: {problem} {_ELSE}")
     # What is missing is what a latent needs, and nothing else: all the rest was found to be alike.
     missing = wanted.network.load_state_dict(found.network.state_dict(), strict=False).missing_keys
     if missing:
         mappings, styles = latent_parts(wanted.network)
         for mapping in mappings:
-            mapping.soften(WHISPER)
+            mapping.soften(config.recipe.latent_share)
         for style in styles:
             torch.nn.init.zeros_(style.weight)
             torch.nn.init.zeros_(style.bias)
@@ -46,8 +51,7 @@ def _misfit(
         return f"{title} knows items of {_size(model.shape)}, these data are {_size(facts.shape)}. Choose other data."
     if model.num_classes != facts.num_classes:
         return f"{title} knows {model.num_classes} classes, these data have {facts.num_classes}. Choose other data."
-    now = {"name": config.to_dict()["network"]["name"], **values_of(config.network)}
-    if different := _different(model.header.network, now):
+    if different := _different(model.header.network, config.to_dict()["network"]):
         return f"the network of {title} has {different}. Choose the same network."
     if found.parameterization != wanted.parameterization or model.recipe.is_direct != config.recipe.is_direct:
         return f"the network of {title} was taught to predict something else. Choose a recipe that predicts the same."

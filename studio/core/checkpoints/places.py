@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from studio.core import resources
@@ -31,10 +32,15 @@ def resolve(path: Path) -> Path:
 
 
 def locate(word: str, near: Path | None = None) -> Path:
-    """The checkpoint that a word means: a path (from ``near``), a run folder, or the name of a model that ships."""
-    path = Path(word) if near is None else near / word
-    if not path.exists():
-        for known in shipped():
-            if word in (known.stem, known.name):
-                return known
-    return resolve(path).absolute()
+    """The checkpoint that a word means: a model that ships, by name, or else a path (from ``near``) or run folder."""
+    known = _shipped_as(word)
+    return known or resolve(Path(word) if near is None else near / word).absolute()
+
+
+def anchored(word: str) -> str:
+    """A word for the same checkpoint from any folder: the name of a model that ships, or else an absolute path."""
+    return word if not word or _shipped_as(word) else os.path.abspath(word)
+
+
+def _shipped_as(word: str) -> Path | None:
+    return next((known for known in shipped() if word in (known.stem, known.name)), None)

@@ -141,14 +141,6 @@ class Adversarial(Recipe):
         0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.process == "one_shot" and self.warm_start:
-            raise ValueError(
-                f"warm_start = {self.warm_start:,} is not possible in one shot: from noise it could teach but one "
-                "picture, the mean of all. Set it to 0."
-            )
-
     @property
     def schedule(self) -> BigSteps:
         return self.levels_of(1 if self.process == "one_shot" else self.num_steps)
@@ -172,6 +164,10 @@ class Adversarial(Recipe):
     @property
     def warm_steps(self) -> int:
         return self.warm_start + self.opening
+
+    @property
+    def latent_share(self) -> float:
+        return WHISPER if self.opens_z else SOFT_Z
 
     @property
     def opens_z(self) -> bool:
@@ -211,6 +207,11 @@ class Adversarial(Recipe):
     def learner(
         self, network: NetworkSpec, optimizer: OptimizerSpec, data: DataFacts, *, seed: int, device: torch.device
     ) -> AdversarialLearner:
+        if self.process == "one_shot" and self.warm_start:
+            raise ValueError(
+                f"warm_start = {self.warm_start:,} is not possible in one shot: from noise it could teach but one "
+                "picture, the mean of all. Set it to 0."
+            )
         with fresh_weights(seed):
             generator = self._generator(network, data)
             judge = discriminator(data.shape, data.num_classes, self.d_width, self.group)
@@ -219,7 +220,7 @@ class Adversarial(Recipe):
         assert isinstance(module, Network)
         if self.warm_steps:
             for mapping in latent_parts(module)[0]:
-                mapping.soften(WHISPER if self.opens_z else SOFT_Z)
+                mapping.soften(self.latent_share)
         return AdversarialLearner(self, self._around(generator), generator, judge.to(device), optimizer.build(module))
 
 
@@ -489,7 +490,8 @@ class AdversarialLearner(Learner):
         return {"loss": self._play.generator(fake).mean(), "real_logit": real.mean(), "fake_logit": fake.mean()}
 
     def complaint(self, step: int, scalars: Mapping[str, float]) -> str | None:
-        return self._balance.complaint(step, scalars)
+        # Before the game D has nobody to play against.
+        return None if step <= self.recipe.warm_steps else self._balance.complaint(step, scalars)
 
 
 SOFT_Z = 0.2

@@ -97,6 +97,11 @@ class Recipe(Knobbed, abc.ABC):
         return 0
 
     @property
+    def latent_share(self) -> float:
+        """How much an untaught latent counts in a network that knows the rest already, in [0, 1]."""
+        return 1.0
+
+    @property
     def own_steps(self) -> int | None:
         """How many steps its models were made for, where those are all they know; None where any number will do."""
         return None
