@@ -157,6 +157,9 @@ def test_what_comes_before_the_game_has_curves_of_its_own(
         assert ("losses" in seen(panel)) == (warm is not ALONE)
         assert panel.views._tiles[1].number() == "3.0000"
         assert panel.views._tiles[1].caption() == "loss, smoothed"
+        whose = {id(ALONE): "Loss by noise level", id(OPENING): "Energy score by level"}.get(id(warm))
+        assert panel.views._levels_title == (whose or "D's loss by level")
+        assert panel.views.levels.training.means().shape[0] == 1, "it is shown from the first step"
         for message in messages[2:]:
             panel.receive(message)
     assert "losses" in seen(panel)
@@ -168,7 +171,8 @@ def test_what_comes_before_the_game_has_curves_of_its_own(
         assert column(panel, "losses", "G")[-1] == pytest.approx(0.8)
     assert len(column(panel, "losses", "D")) == (2 if warm is ALONE else 3)
     assert "G held out" not in labels(panel, "losses"), "it was measured before there was a game"
-    assert panel.views.levels.training.means().shape == (2, 4), "on a scale of colours of its own"
+    shape = panel.views.levels.training.means().shape
+    assert shape == (2 if before else 3, 4), "D's losses alone go on one scale of colours"
     assert panel.views._tiles[1].number() == ("0.8000" if before else "1.3244")
 
 

@@ -24,7 +24,7 @@ from studio.core.events import DataPreview, Event, HeldOut, Paused, Preview, Pro
 Place = tuple[int, int, int, int]
 """Row, column, and how many of each."""
 _COLUMNS = 12
-_LEVELS_OF_D = "D's loss by level"
+_LEVELS_OF_D, _LEVELS_OF_SCORE = "D's loss by level", "Energy score by level"
 _ABOVE = {False: {"loss": 5, "levels": 4}, True: {"losses": 5, "logits": 4, "balance": 3}}
 """What stands in the upper row, and its share of the width: of a training with one loss, and of a game of two."""
 _BELOW = {False: ("gradient", "rate", "speed"), True: ("norms", "r1", "levels", "speed")}
@@ -43,6 +43,7 @@ class RunViews(QWidget):
         self._chance: Mapping[str, float] = {}
         self._game_from: int | None = None  # the first step with two players
         self._played_from: int | None = None  # and the first in which the generator plays, too
+        self._levels_title = LEVELS
         self._smoother = Smoother(2.0)
         self._unit = "images"
         self._make_views()
@@ -116,10 +117,7 @@ class RunViews(QWidget):
         if told:
             self.speed.append("value", *zip(*told, strict=True))
         for event in events:
-            # D's loss, that of a warm start and the energy score of an opening do not go on one scale of colours.
-            is_mean = self._played_from is None and GAME not in event.scalars
-            if (is_mean or PLAYED in event.scalars) and self.levels.add_training(event):
-                self.levels_stage.show_view(True)
+            self._add_levels(event)
         self._show_numbers(last)
 
     def end(self) -> None:
@@ -239,11 +237,19 @@ class RunViews(QWidget):
         if played:
             self.balance.take_progress(played)
 
+    def _add_levels(self, event: Progress) -> None:
+        """Draw a loss by level: the mean's, the energy score or D's. They do not go on one scale of colours."""
+        title = _levels_title(event)
+        if title != self._levels_title:
+            self._levels_title = title
+            self.levels.clear(int(event.steps[0]) if len(event.steps) else event.step)
+            self.levels.set_title(title)
+        if self.levels.add_training(event):
+            self.levels_stage.show_view(True)
+
     def _begin_play(self, step: int) -> None:
         self._played_from = step
         self._tiles[1].set("–", "generator's loss")
-        self.levels.clear(step)
-        self.levels.set_title(_LEVELS_OF_D)
 
     def _end_game(self) -> None:
         """Forget a game."""
@@ -252,6 +258,7 @@ class RunViews(QWidget):
         self.balance.begin()
         if self._game_from is not None:
             self._game_from = self._played_from = None
+            self._levels_title = LEVELS
             self.levels.set_title(LEVELS)
             self._arrange()
 
@@ -420,6 +427,13 @@ def _places(kind: str, small: Sequence[str]) -> dict[str, Place]:
     if len(small) % 2:
         places[small[-1]] = (len(small) // 2, 0, 1, 6)
     return places | {"samples": (0, 6, 2, 6)}
+
+
+def _levels_title(event: Progress) -> str:
+    """What the losses by level in a message are."""
+    if GAME not in event.scalars:
+        return LEVELS
+    return _LEVELS_OF_SCORE if SCORE in event.scalars and PLAYED not in event.scalars else _LEVELS_OF_D
 
 
 def _warm(event: Progress) -> Progress:
