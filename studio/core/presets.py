@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from studio.core.checkpoints.header import Header
 from studio.core.config import PARTS, RunKnobs, TrainConfig
@@ -37,14 +38,18 @@ def presets() -> dict[str, TrainConfig]:
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
-            recipe=_game_of_images(beta_max=7.0, score_weight=3.0),
+            recipe=_game_of_images(
+                beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
+            ),
             run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
-            recipe=_game_of_images(beta_max=8.0, score_weight=1.0),
-            run=RunKnobs(steps=840, ema_decay=0.99, start_from="fashion-ddpm"),
+            recipe=_game_of_images(
+                beta_max=8.0, opening=450, opening_rate=0.25, score_weight=1.0, d_rate=1e-3, d_muon_rate=0.01
+            ),
+            run=RunKnobs(steps=850, ema_decay=0.99, start_from="fashion-ddpm"),
         ),
         "gaussians-gan": _points_gan("25 Gaussians, DDGAN", Gaussians25()),
         "mixture-1d-gan": _points_gan("Mixture on a line, DDGAN", Mixture1D()),
@@ -105,21 +110,10 @@ _OPENING = 240
 """Steps that a discriminator needs to know what it is asked."""
 
 
-def _game_of_images(*, beta_max: float, score_weight: float) -> Adversarial:
+def _game_of_images(**knobs: Any) -> Adversarial:
     """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
-    return Adversarial(
-        beta_max=beta_max,
-        group=1,
-        r1=0.5,
-        r1_every=8,
-        d_rate=2e-3,
-        d_muon_rate=0.02,
-        opening=_OPENING,
-        opening_rate=0.08,
-        game_rate=0.05,
-        score_weight=score_weight,
-        score_spread=0.7,
-    )
+    common: dict[str, Any] = {"group": 1, "r1": 0.5, "r1_every": 8, "game_rate": 0.05, "score_spread": 0.7}
+    return Adversarial(**common, **knobs)
 
 
 def _points_gan(title: str, data: DatasetSpec) -> TrainConfig:
