@@ -264,3 +264,20 @@ def test_settings_of_a_game_without_effect_are_dimmed(panel: TrainPanel, qtbot: 
     assert not form.field("predict").control.isEnabled()
     form.field("process").control.setValue("denoising")
     assert form.field("predict").control.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("knobs", "dimmed"),
+    [
+        ({"opening": 200, "score_weight": 1.0}, set()),
+        ({"opening": 0, "score_weight": 1.0}, {"opening_rate"}),
+        ({"opening": 200, "score_weight": 0.0}, {"opening_rate", "score_spread"}),
+        ({"opening": 200, "score_weight": 1.0, "latent": 0}, {"opening_rate", "score_spread"}),
+    ],
+)
+def test_what_opens_no_z_is_dimmed(panel: TrainPanel, knobs: dict[str, Any], dimmed: set[str]) -> None:
+    panel.set_config(TrainConfig(recipe=Adversarial(**knobs), run=RunKnobs(steps=2000)))
+    form = panel.settings._recipe.form()
+    names = {"opening", "opening_rate", "score_weight", "score_spread"}
+    assert {name for name in names if not form.field(name).control.isEnabled()} == dimmed
+    assert all(form.field(name).note() for name in dimmed)

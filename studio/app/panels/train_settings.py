@@ -362,6 +362,12 @@ class TrainSettings(QFrame):
         chosen = recipe.values()
         if chosen.get("r1") == 0.0:
             reasons["r1_every"] = "R1 is 0: there is no penalty."
+        if chosen.get("score_weight") == 0.0:
+            reasons["score_spread"] = reasons["opening_rate"] = "The energy score's weight is 0."
+        if chosen.get("latent") == 0:
+            reasons["score_spread"] = reasons["opening_rate"] = "There is no z."
+        if chosen.get("opening") == 0:
+            reasons["opening_rate"] = "There is no opening."
         if chosen.get("process") == "one_shot" and chosen.get("predict") == "x_s":
             reasons["predict"] = "At once, the next x is the image x₀."
         if chosen.get("level_choice") == "schedule":

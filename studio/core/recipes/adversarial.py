@@ -6,7 +6,8 @@ sees (x_s, x_t) compares the result with real pairs (eq. 4 and 5):
 
     min_G max_D  sum_t E_q(x_t) [ E_q(x_s|x_t) log D(x_s, x_t, t) + E_p_G(x_s|x_t) log(1 - D(x_s, x_t, t)) ]
 
-D and G move in turn: one step of D, with the gradient penalty R1 on real x_s now and then, and one step of G.
+D and G move in turn: one step of D, with the gradient penalty R1 on real x_s now and then, and one step of G. Before
+that a warm start may teach G the mean of x0, and an opening teach D alone, and G what to do with z.
 """
 
 from __future__ import annotations
