@@ -49,7 +49,7 @@ Section = Literal["shipped", "trained", "opened"]
 _SECTIONS: dict[Section, str] = {"shipped": "Models that ship", "trained": "Trained here", "opened": "Opened"}
 _ENTRY = Qt.ItemDataRole.UserRole
 _THUMBNAIL = Qt.ItemDataRole.UserRole + 1
-_SIDE, _PAD, _LINE, _GAP = 44, 8, 17, 4
+_SIDE, _PAD, _LINE, _GAP, _MARGIN = 44, 8, 17, 4, 12
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ class _RowPainter(QStyledItemDelegate):
             self._heading(painter, rect, str(index.data()))
         else:
             state = option.state  # type: ignore[attr-defined]
-            self._row(painter, rect.adjusted(12, 0, -12, -_GAP), entry, index.data(_THUMBNAIL), state)
+            # A scroll bar takes its room from the margin, not from the text.
+            bar = option.widget.width() - option.rect.width()  # type: ignore[attr-defined]
+            margin = max(2, _MARGIN - bar)
+            self._row(painter, rect.adjusted(_MARGIN, 0, -margin, -_GAP), entry, index.data(_THUMBNAIL), state)
         painter.restore()
 
     def _heading(self, painter: QPainter, rect: QRectF, text: str) -> None:
@@ -114,20 +117,21 @@ class _RowPainter(QStyledItemDelegate):
             painter.setBrush(QColor(now.accent_soft if selected else now.field_hover))
             painter.drawRoundedRect(rect.adjusted(width / 2, width / 2, -width / 2, -width / 2), 8, 8)
         self._picture(painter, QRectF(rect.x() + _PAD, rect.y() + _PAD, _SIDE, _SIDE), entry, thumbnail)
-        left = rect.x() + _PAD + _SIDE + 10
-        room = rect.right() - _PAD - left
+        left = rect.x() + _PAD + _SIDE + 9
+        edge = rect.right() - 3
+        room = edge - left
         top = rect.y() + _PAD - 1
         if entry.state == "training":
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(now.good))
             painter.drawEllipse(QRectF(rect.right() - _PAD - 8, top + 6, 7, 7))
-            room -= 14
+            room -= 20
         title = now.text_muted if entry.state == "bad" else now.text
         self._line(painter, left, top, room, entry.title, theme.ui_font(13, QFont.Weight.DemiBold), title)
         for index, line in enumerate(entry.lines):
             color = now.bad if entry.state == "bad" and index == len(entry.lines) - 1 else now.text_muted
             y = top + 19 + _LINE * index
-            self._line(painter, left, y, rect.right() - _PAD - left, line, theme.ui_font(12), color)
+            self._line(painter, left, y, edge - left, line, theme.ui_font(12), color)
 
     def _line(self, painter: QPainter, x: float, y: float, room: float, text: str, font: QFont, color: str) -> None:
         metrics = QFontMetricsF(font)

@@ -175,3 +175,20 @@ def test_the_selected_row_and_the_thumbnails_are_drawn(library: Library, scheme:
     assert at(rect.width() - 20, 40) == theme.tokens().accent_soft
     assert at(12 + 8 + 22, 30) == "#ffffff"
     assert at(12, 30) == theme.tokens().accent
+
+
+def test_a_scroll_bar_takes_no_room_from_the_text(library: Library) -> None:
+    """What fits without one fits beside it: the row is drawn alike, up to the bar."""
+    library.set_entries([Entry("/a", "Digits", ("DDPM · Fashion-MNIST", "FD 1.06 · 10 schedules"), None, "shipped")])
+
+    def drawn() -> QImage:
+        rect = library.list.visualItemRect(library.list.item(1))
+        rect.setWidth(library.list.width() - 16)
+        return library.list.viewport().grab(rect).toImage()
+
+    bar = library.list.verticalScrollBar()
+    alone = drawn()
+    assert not bar.isVisible()
+    library.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+    assert library.list.viewport().width() < library.list.width()
+    assert drawn() == alone
