@@ -7,13 +7,13 @@ is a knob. The same values stand in a checkpoint's description.
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from studio.core.checkpoints.places import anchored
 from studio.core.data.base import DatasetSpec
 from studio.core.data.images import MNIST
 from studio.core.knobs import Knobbed, build, knob, values_of
@@ -129,6 +129,10 @@ class TrainConfig:
                 "the game: take more steps, or fewer before it."
             )
 
+    def anchored(self, near: Path | None = None) -> TrainConfig:
+        """The same training, whatever folder its settings are read from later; paths in it are from ``near``."""
+        return replace(self, run=replace(self.run, start_from=anchored(self.run.start_from, near)))
+
     def to_dict(self) -> dict[str, Any]:
         """Nested tables of plain values."""
         tables: dict[str, Any] = {"title": self.title}
@@ -178,14 +182,11 @@ def _toml(value: Any) -> str:
 
 
 def load_toml(path: Path) -> TrainConfig:
-    """The run in a TOML file; a model to start from may lie beside it. Raises ValueError naming file and problem."""
+    """The run in a TOML file, paths in it being from its folder. Raises ValueError naming the file and the problem."""
     try:
         config = TrainConfig.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    beside = path.parent / config.run.start_from
-    if config.run.start_from and beside.exists():
-        return replace(config, run=replace(config.run, start_from=os.path.abspath(beside)))
-    return config
+    return config.anchored(path.parent)

@@ -24,7 +24,6 @@ import torch
 from studio.core import events
 from studio.core.checkpoints.beginning import take_weights
 from studio.core.checkpoints.native import Model, load
-from studio.core.checkpoints.places import anchored
 from studio.core.config import TrainConfig
 from studio.core.data.base import Batches, DatasetSpec
 from studio.core.device import choose
@@ -88,7 +87,7 @@ class TrainJob:
         yield events.Status(text=f"Loading {self.config.data.title}")
         try:
             _check_memory(self.config)
-            trainer = Trainer(_anchored(self.config), self.run, resumes=self.resume)
+            trainer = Trainer(self.config.anchored(), self.run, resumes=self.resume)
             if self.resume:
                 self.run.cut_back(trainer.step)
         except Exception:
@@ -108,12 +107,6 @@ class TrainJob:
             raise
         finally:
             log.close()
-
-
-def _anchored(config: TrainConfig) -> TrainConfig:
-    """The same training, whatever folder its settings are read from later."""
-    run = dataclasses.replace(config.run, start_from=anchored(config.run.start_from))
-    return dataclasses.replace(config, run=run)
 
 
 class _Log:

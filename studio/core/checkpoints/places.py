@@ -37,9 +37,12 @@ def locate(word: str, near: Path | None = None) -> Path:
     return known or resolve(Path(word) if near is None else near / word).absolute()
 
 
-def anchored(word: str) -> str:
-    """A word for the same checkpoint from any folder: the name of a model that ships, or else an absolute path."""
-    return word if not word or _shipped_as(word) else os.path.abspath(word)
+def anchored(word: str, near: Path | None = None) -> str:
+    """A word for the same checkpoint from any folder: the name of a model that ships, or else an absolute path.
+
+    "" stays; a path is one from ``near``, or from the working folder.
+    """
+    return word if not word or _shipped_as(word) else os.path.abspath(Path(near or "", word))
 
 
 def _shipped_as(word: str) -> Path | None:
