@@ -74,14 +74,10 @@ def trained_on(header: Header, word: str) -> TrainConfig:
     """
     tables = {part: getattr(header, part) for part in PARTS}
     run = {**header.run, "start_from": word, "device": "auto"}
-    found = TrainConfig.from_dict({"title": header.title, "run": run, **tables})
-    recipe = found.recipe
-    if not isinstance(recipe, Adversarial):
-        return found
-    # The mean is known, but the discriminator is none of the model and begins anew.
-    again = replace(recipe, warm_start=0, opening=recipe.opening or _OPENING)
-    steps = found.run.steps - recipe.warm_steps + again.opening
-    return replace(found, recipe=again, run=replace(found.run, steps=steps))
+    before = TrainConfig.from_dict({"title": header.title, "run": run, **tables})
+    recipe = before.recipe.for_trained_weights()
+    steps = before.run.steps - before.recipe.warm_steps + recipe.warm_steps
+    return replace(before, recipe=recipe, run=replace(before.run, steps=steps))
 
 
 def ddgan_of(header: Header, word: str) -> TrainConfig:
@@ -104,10 +100,6 @@ def start_for(recipe: Recipe, data: DatasetSpec) -> str:
 
 def _alike(preset: TrainConfig, recipe: Recipe, data: DatasetSpec) -> bool:
     return type(preset.recipe) is type(recipe) and type(preset.data) is type(data)
-
-
-_OPENING = 240
-"""Steps that a discriminator needs to know what it is asked."""
 
 
 def _game_of_images(**knobs: Any) -> Adversarial:

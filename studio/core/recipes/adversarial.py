@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -174,6 +174,10 @@ class Adversarial(Recipe):
     def opens_z(self) -> bool:
         """Whether z hardly counts until the opening gives it a voice."""
         return self.opening > 0 and self.latent > 0 and self.score_weight > 0.0
+
+    def for_trained_weights(self) -> Adversarial:
+        """No warm start, since the mean is known; but a discriminator is no part of a model and begins anew."""
+        return replace(self, warm_start=0, opening=self.opening or OPENING)
 
     def spans(self, steps: int) -> list[tuple[int, int]]:
         ends = [0, self.warm_start, self.warm_steps, steps]
@@ -495,6 +499,8 @@ class AdversarialLearner(Learner):
         return None if step <= self.recipe.warm_steps else self._balance.complaint(step, scalars)
 
 
+OPENING = 240
+"""Steps that a new discriminator takes to learn what to look for."""
 SOFT_Z = 0.2
 """How much an untaught z counts where no energy score opens it: more would tear the pictures apart."""
 BETWEEN = 1000

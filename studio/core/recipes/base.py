@@ -116,6 +116,10 @@ class Recipe(Knobbed, abc.ABC):
         """How many steps at the beginning are of another kind than the rest; the run's fall of rates begins after."""
         return 0
 
+    def for_trained_weights(self) -> Recipe:
+        """The same recipe for a training that starts from weights it has made: without what those need no more."""
+        return self
+
     def spans(self, steps: int) -> list[tuple[int, int]]:
         """(first, count) of each row of steps of one kind, all of which cost alike, in a run of so many."""
         return [(0, steps)]
