@@ -29,6 +29,7 @@ class Stream(IntEnum):
     LATENT = 5
     JUMP = 6
     OTHER_LATENT = 7
+    COMPONENT = 8
 
 
 Draw = tuple[Stream, int]

@@ -21,6 +21,7 @@ from studio.core.grids import Betas, Grid, LogSNR
 from studio.core.knobs import Knobbed, knob
 from studio.core.levels import Level
 from studio.core.noise import Draw, Noise
+from studio.core.prior import Prior
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.base import Sampler, Step, sampler_title, start
 from studio.core.samplers.ddim import DDIM
@@ -110,6 +111,8 @@ class Subject:
     """How it is sampled where nobody says otherwise."""
     own_steps: int | None = None
     """How many levels it knows, where those are all; None where any level will do."""
+    prior: Prior | None = None
+    """Where x at the first level is drawn from; N(0, I) where there is none."""
 
     @property
     def is_image(self) -> bool:
@@ -126,6 +129,7 @@ def subject_of(model: Model) -> Subject:
         class_names=model.header.class_names,
         own=own_spec(model.recipe),
         own_steps=model.recipe.own_steps,
+        prior=model.prior,
     )
 
 
@@ -177,6 +181,13 @@ def conditioned(
     return Clipped(denoiser) if knobs.clip and subject.is_image else denoiser, cond
 
 
+def begin(subject: Subject, noise: Noise, level: Level, cond: Tensor | None) -> Tensor:
+    """x at the first level (B, ...) for the classes ``cond`` (B,), drawn from the model's prior."""
+    if subject.prior is None:
+        return start(noise, subject.shape, level)
+    return subject.prior.draw(noise, subject.shape, level, cond)
+
+
 def drawn(subject: Subject, spec: SampleSpec, device: torch.device, size: int) -> Iterator[np.ndarray | None]:
     """All samples of ``spec``, ``size`` at a time: None after every step, and each batch (B, ...) as it is done.
 
@@ -211,7 +222,7 @@ def sample(
     denoiser, cond = conditioned(subject, knobs, indices, device)
     noise = Noise(knobs.seed, indices, device, given=given)
     levels = levels_of(spec, subject.schedule)
-    x = start(noise, subject.shape, levels[0]) if x_start is None else x_start.to(device)
+    x = begin(subject, noise, levels[0], cond) if x_start is None else x_start.to(device)
     steps = spec.sampler.run(denoiser, x, levels, cond=cond, noise=noise)
     while True:
         # Autocast is entered for one step at a time: a context held across a yield would leak to the caller.

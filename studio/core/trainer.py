@@ -28,6 +28,7 @@ from studio.core.levels import Level, from_log_snr
 from studio.core.loops import Every, Meter, Pausable, Turn
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise
+from studio.core.prior import Prior, fitted
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
 from studio.core.sampling import Subject, own_spec, sample, to_uint8
@@ -82,6 +83,7 @@ class Trainer:
         )
         if config.run.start_from and not resumes:
             take_weights(self.learner.denoiser, config, self.facts, self.device)
+        self.prior = self._prior(fit=not resumes)
         self.ema = EMA(self.learner.denoiser, config.run.ema_decay, config.run.ema_exponent)
         self.batches = Batches(self.dataset, config.run.batch, config.run.seed, self.device)
         self.noise = Noise(config.run.seed, range(config.run.batch), self.device)
@@ -93,7 +95,7 @@ class Trainer:
         self.scored_step = 0
         self._held_out = self.batches.held_out(HELD_OUT_COUNT)
         self._scorer = Scorer(self.dataset, config.run.score_count, self.device) if config.run.score_every else None
-        size = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM
+        size = 2 * (num_parameters(self.learner.denoiser) + (self.prior.size if self.prior else 0)) + _HEADER_ROOM
         self._snapshots = Series(run.snapshots, config.run.steps, config.run.rewind_mb * 1_000_000, size)
         self._meter, self._level_losses = Meter(), _LevelLosses(self.device)
         self._ends = {first + count for first, count in config.recipe.spans(config.run.steps)}
@@ -128,11 +130,21 @@ class Trainer:
             header = read_header(self.run_folder.model)
             self._thumbnail, self.scores, self.scored_step = header.thumbnail, dict(header.scores), header.step
 
+    def _prior(self, *, fit: bool) -> Prior | None:
+        """What x_T is drawn from, fitted to the data, or to be filled from the run's folder."""
+        components = self.config.recipe.prior_components
+        if not components:
+            return None
+        prior = fitted(self.dataset, components) if fit else Prior(components, self.facts.shape, self.facts.num_classes)
+        return prior.to(self.device)
+
     def _modules(self) -> dict[str, nn.Module]:
-        """All that is trained, under the names that files give it."""
+        """All that a continuation needs, under the names that files give it."""
         modules: dict[str, nn.Module] = {"ema": self.ema.average, "raw": self.learner.denoiser}
         if self.learner.companion is not None:
             modules["companion"] = self.learner.companion
+        if self.prior is not None:
+            modules["prior"] = self.prior
         return modules
 
     def _refuse_other(self, before: Mapping[str, Any]) -> None:
@@ -355,7 +367,9 @@ class Trainer:
     def _snapshot(self) -> Iterator[events.Event]:
         """Keep the averaged weights as they are, in half precision; a failure is told, once, and training goes on."""
         try:
-            self._snapshots.add(self.step, lambda path: native.save_average(path, self.header(), self.ema.average))
+            self._snapshots.add(
+                self.step, lambda path: native.save_average(path, self.header(), self.ema.average, self.prior)
+            )
         except OSError as error:
             if not self._snapshot_failed:
                 yield events.Warned(
@@ -371,6 +385,7 @@ class Trainer:
             class_names=self.dataset.class_names,
             own=own_spec(self.config.recipe),
             own_steps=self.config.recipe.own_steps,
+            prior=self.prior,
         )
 
     def _save_or_warn(self) -> Iterator[events.Event | None]:
@@ -393,7 +408,7 @@ class Trainer:
             raise Diverged(self._divergence(self.step - 1))
         facts = {"step": self.step, "seconds": self.seconds, "history": self.history, "config": self.config.to_dict()}
         resume.save_resume(self.run_folder.resume, facts, self._modules(), self.learner.optimizers)
-        native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser)
+        native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser, self.prior)
         if self._samples is not None:
             step, images = self._samples
             pictures.save_png(self.run_folder.samples / f"step-{step:07d}.png", images)

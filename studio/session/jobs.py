@@ -34,7 +34,7 @@ from studio.core.noise import Noise, Stream
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run, RunLog
 from studio.core.samplers.base import Step
-from studio.core.sampling import SampleSpec, Subject, sample, slerp, subject_of, to_uint8
+from studio.core.sampling import SampleSpec, Subject, begin, conditioned, levels_of, sample, slerp, subject_of, to_uint8
 from studio.core.trainer import Trainer
 from studio.session.control import Control
 
@@ -170,11 +170,10 @@ class SampleJob:
         subject = subject_of(model)
         spec, start, indices = self.spec, None, range(self.spec.knobs.count)
         if self.between is not None:
-            start = self._arc(subject, device)
             # Only the starts may differ along the arc: class and fresh noise are the same for all.
             indices = range(0, 1)
-            label = "none" if spec.knobs.label == "each" else spec.knobs.label
-            spec = dataclasses.replace(spec, knobs=dataclasses.replace(spec.knobs, label=label))
+            spec = spec.at(label="none" if spec.knobs.label == "each" else spec.knobs.label)
+            start = self._arc(subject, spec, device)
         began = time.perf_counter()
         steps = sample(
             subject, spec, device, indices=list(indices) * (len(start) if start is not None else 1), x_start=start
@@ -185,13 +184,20 @@ class SampleJob:
                 return
             yield from teller.tell(step)
 
-    def _arc(self, subject: Subject, device: torch.device) -> torch.Tensor:
+    def _arc(self, subject: Subject, spec: SampleSpec, device: torch.device) -> torch.Tensor:
+        """Starts on the arc between two noises; where a prior shapes either end its own way, one becomes the other."""
         assert self.between is not None
-        ends = [
-            Noise(seed, [index], device).normal(subject.shape, 0, Stream.START)[0]
-            for seed, index in (self.between.first, self.between.second)
-        ]
-        return slerp(ends[0], ends[1], torch.linspace(0.0, 1.0, max(2, self.spec.knobs.count), device=device))
+        count = max(2, spec.knobs.count)
+        weights = torch.linspace(0.0, 1.0, count, device=device)
+        ends = [Noise(seed, [index] * count, device) for seed, index in (self.between.first, self.between.second)]
+        first, second = (end.normal(subject.shape, 0, Stream.START)[0] for end in ends)
+        arc = slerp(first, second, weights)
+        cond, level = conditioned(subject, spec.knobs, [0] * count, device)[1], levels_of(spec, subject.schedule)[0]
+        a, b = (
+            begin(subject, Noise(end.seed, end.indices, device, given={(Stream.START, 0): arc}), level, cond)
+            for end in ends
+        )
+        return torch.lerp(a, b, weights.view(-1, *(1,) * len(subject.shape)))
 
 
 class FrameTeller:

@@ -1,6 +1,7 @@
 """Our own checkpoints: writing them whole, and rebuilding the model they describe.
 
-The tensors ``ema.*`` are the averaged weights, which sample, and ``raw.*`` those of the last step.
+The tensors ``ema.*`` are the averaged weights, which sample, ``raw.*`` those of the last step, and ``prior.*`` what x_T
+is drawn from, where that is fitted to the data.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from studio.core.config import method_from_dict
 from studio.core.denoisers import Denoiser
 from studio.core.files import replacing
 from studio.core.networks.base import fresh_weights
+from studio.core.prior import Prior
 from studio.core.recipes.base import DataFacts, Recipe
 from studio.core.short_schedule import ShortSchedule
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded checkpoint: its description, its denoiser (averaged weights, frozen) and its recipe."""
+    """A loaded checkpoint: its description, its denoiser (averaged weights, frozen), its recipe, its prior if any."""
 
     header: Header
     denoiser: Denoiser
     recipe: Recipe
+    prior: Prior | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,11 +53,11 @@ class Model:
         return self.header.facts["num_classes"]
 
 
-def save(path: Path, header: Header, ema: nn.Module, raw: nn.Module) -> None:
+def save(path: Path, header: Header, ema: nn.Module, raw: nn.Module, prior: Prior | None = None) -> None:
     """Write a checkpoint whole or not at all. Raises OSError where it cannot."""
     tensors = {f"ema.{name}": value for name, value in portable(ema.state_dict()).items()}
     tensors |= {f"raw.{name}": value for name, value in portable(raw.state_dict()).items()}
-    write(path, tensors, header.to_metadata())
+    write(path, tensors | _of_prior(prior), header.to_metadata())
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -68,13 +71,19 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
 
 
-def save_average(path: Path, header: Header, ema: nn.Module) -> None:
+def save_average(path: Path, header: Header, ema: nn.Module, prior: Prior | None = None) -> None:
     """Write the averaged weights alone, in half precision: a quarter of a checkpoint, from which one can sample too.
 
     Raises OSError where it cannot.
     """
     tensors = {f"ema.{name}": value.half() for name, value in portable(ema.state_dict()).items()}
-    write(path, tensors, header.to_metadata())
+    write(path, tensors | _of_prior(prior), header.to_metadata())
+
+
+def _of_prior(prior: Prior | None) -> dict[str, Tensor]:
+    """A prior's tensors; it is rounded to half precision when it is fitted, so nothing is lost."""
+    state = {} if prior is None else portable(prior.state_dict())
+    return {f"prior.{name}": value.half() for name, value in state.items()}
 
 
 def write_scores(path: Path, scores: Mapping[str, float]) -> None:
@@ -145,9 +154,10 @@ def load(path: Path, device: torch.device) -> Model:
         with fresh_weights(seed=0):
             denoiser = recipe.denoiser(network, facts)
         denoiser.load_state_dict(weights)
+        prior = _prior(path, recipe.prior_components, facts, device)
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise NotACheckpoint(f"{path.name} does not fit its own description: {error}") from error
-    return Model(header, denoiser.to(device).eval().requires_grad_(False), recipe)
+    return Model(header, denoiser.to(device).eval().requires_grad_(False), recipe, prior)
 
 
 def _averaged(path: Path, count: int) -> dict[str, Tensor]:
@@ -158,3 +168,18 @@ def _averaged(path: Path, count: int) -> dict[str, Tensor]:
         if held != count:
             raise ValueError(f"it holds {held:,} weights where the network it names has {count:,}.")
         return {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+
+
+def _prior(path: Path, components: int, facts: DataFacts, device: torch.device) -> Prior | None:
+    """What x_T is drawn from, where the recipe has it fitted. Raises ValueError or RuntimeError for another."""
+    if not components:
+        return None
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith("prior.")]  # noqa: SIM118
+        found = {name.removeprefix("prior."): file.get_tensor(name).float() for name in names}
+    if not found:
+        raise ValueError("it holds no prior to draw x_T from, where its recipe has one.")
+    with torch.device("meta"):  # a description may claim a prior of any size: it takes room once it is found to fit
+        prior = Prior(components, facts.shape, facts.num_classes)
+    prior.load_state_dict(found, assign=True)
+    return prior.to(device)

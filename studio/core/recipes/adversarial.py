@@ -57,6 +57,15 @@ class Adversarial(Recipe):
         low=1.0,
         high=100.0,
     )
+    prior: int = knob(
+        0,
+        help="Normal distributions in each class, fitted to the data, that x_T is drawn from; 0 for N(0, I). With them "
+        "the rate of noise can be far lower, and so every step smaller.",
+        label="Prior",
+        symbol="K",
+        low=0,
+        high=64,
+    )
     latent: int = knob(
         32, help="Numbers in the latent that varies a step; 0 is a generator without one.", symbol="z", low=0, high=1024
     )
@@ -155,6 +164,10 @@ class Adversarial(Recipe):
         return self.latent
 
     @property
+    def prior_components(self) -> int:
+        return self.prior
+
+    @property
     def own_steps(self) -> int:
         return self.schedule.length
 
@@ -216,6 +229,11 @@ class Adversarial(Recipe):
             raise ValueError(
                 f"warm_start = {self.warm_start:,} is not possible in one shot: from noise it could teach but one "
                 "picture, the mean of all. Set it to 0."
+            )
+        if self.process == "one_shot" and self.prior:
+            raise ValueError(
+                f"prior = {self.prior} is not possible in one shot, which makes pictures of nothing but noise. Set it "
+                "to 0."
             )
         with fresh_weights(seed):
             generator = self._generator(network, data)

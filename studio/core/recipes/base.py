@@ -102,6 +102,11 @@ class Recipe(Knobbed, abc.ABC):
         return 1.0
 
     @property
+    def prior_components(self) -> int:
+        """Of how many normal distributions in each class the prior of x_T is made; 0 for N(0, I)."""
+        return 0
+
+    @property
     def own_steps(self) -> int | None:
         """How many steps its models were made for, where those are all they know; None where any number will do."""
         return None

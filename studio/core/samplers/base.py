@@ -79,5 +79,5 @@ def check_levels(levels: Sequence[Level]) -> None:
 
 
 def start(noise: Noise, shape: Sequence[int], level: Level) -> Tensor:
-    """x at the first level, drawn from the prior: a standard normal (B, *shape), scaled to the level's frame."""
+    """x at the first level where nothing is known of the data: standard normal (B, *shape), in the level's frame."""
     return math.hypot(level.alpha, level.sigma) * noise.normal(shape, 0, Stream.START)
