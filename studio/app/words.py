@@ -19,9 +19,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def leftover(alpha: float) -> str:
-    """What it means to start from pure noise where ``alpha`` of the signal should be left."""
+def leftover(alpha: float, *, fitted: bool = False) -> str:
+    """What it means to start where ``alpha`` of the signal should be left: from pure noise, or a prior ``fitted``."""
     share = f"{100.0 * alpha:.2g} % of the signal's amplitude"
+    if fitted:
+        return f"{share} is left there: x_T is drawn from the model's own prior, which is fitted to its data."
     if alpha < 0.01:
         return f"{share} is left there: as good as pure noise."
     if alpha < CLEAN_START:

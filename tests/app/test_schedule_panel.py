@@ -34,7 +34,7 @@ from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec
 from studio.core.schedule_files import read_schedules, write_json
-from studio.core.schedules import Cosine, DiscreteSchedule, Linear, Tabulated
+from studio.core.schedules import BigSteps, Cosine, DiscreteSchedule, Linear, Tabulated
 from studio.core.short_schedule import ShortSchedule
 from studio.session.jobs import SampleJob
 
@@ -209,6 +209,15 @@ def test_leftover_signal_in_words() -> None:
     assert "pure noise is close to it" in leftover(0.018)
     assert "30 % of the signal" in leftover(0.3)
     assert "not what the model expects" in leftover(0.3)
+    assert "the model's own prior" in leftover(0.3, fitted=True)
+
+
+def test_where_a_prior_is_fitted_pure_noise_plays_no_part(panel: SchedulePanel) -> None:
+    facts = panel.settings.facts
+    facts.show_schedule(BigSteps(beta_max=2.0), 0.0, 0.5, fitted=True)
+    facts.show_start(BigSteps(beta_max=2.0).level(1.0))
+    assert facts.texts()["Prior mismatch"] == "fitted"
+    assert facts.sentence.text().startswith("59 % of the signal's amplitude is left there: x_T is drawn from the model")
 
 
 def test_facts_are_those_of_the_schedule(panel: SchedulePanel) -> None:

@@ -334,7 +334,8 @@ class LatentControls(Side):
             "Start seed",
             self.start_seed,
             symbol="x<sub>T</sub>",
-            tooltip="x_T seed\nThe noise that sampling starts from.",
+            tooltip="x_T seed\nThe noise that sampling starts from, and, where the model has a prior of its own, "
+            "which of its distributions.",
         )
         self._noise_field = Field(
             "Noise seed",

@@ -124,7 +124,8 @@ class SchedulePanel(QWidget):
         self.undo_stack.clear()
         self.settings.set_schedule(schedule)
         self.settings.offer(header)
-        self.settings.facts.show_schedule(schedule, float(header.facts["mean"]), float(header.facts["std"]))
+        mean, std = float(header.facts["mean"]), float(header.facts["std"])
+        self.settings.facts.show_schedule(schedule, mean, std, fitted=bool(header.recipe.get("prior")))
         self.settings.show_spec(self._spec)
         self.live.set_model(path, header)
         for host in self._hosts.values():

@@ -104,8 +104,10 @@ class Facts(QWidget):
         self._values = [make_label("–", "mono") for _ in self._NAMES]
         self._values[4].setToolTip(
             "KL divergence from the noisiest level to pure noise, nats a pixel or coordinate,\n"
-            "for Gaussian data of this model's mean and spread."
+            "for Gaussian data of this model's mean and spread. Where a model starts from a prior\n"
+            "of its own, fitted to its data, pure noise plays no part."
         )
+        self._fitted = False
         self.sentence = make_label("", "faint", wrap=True)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -117,8 +119,9 @@ class Facts(QWidget):
             grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
         grid.addWidget(self.sentence, len(self._NAMES), 0, 1, 2)
 
-    def show_schedule(self, schedule: DiscreteSchedule, mean: float, std: float) -> None:
-        """The facts that hold whatever is visited."""
+    def show_schedule(self, schedule: DiscreteSchedule, mean: float, std: float, *, fitted: bool = False) -> None:
+        """The facts that hold whatever is visited; ``fitted``: the model has a prior of its own."""
+        self._fitted = fitted
         first, last = (schedule.level(t) for t in (1.0 / schedule.length, 1.0))
         ends = [f"{float(log_snr(level)):.1f}".replace("-", "−") for level in (first, last)]
         for label, text in zip(
@@ -128,17 +131,17 @@ class Facts(QWidget):
                 str(schedule.length),
                 scale.number(float(last.alpha) ** 2),
                 f"{ends[0]} to {ends[1]}",
-                f"{scale.number(prior_mismatch(last, mean, std))} nats",
+                "fitted" if fitted else f"{scale.number(prior_mismatch(last, mean, std))} nats",
             ),
             strict=False,
         ):
             label.setText(text)
 
     def show_start(self, level: Level | None) -> None:
-        """The first visited level, where samples start from pure noise; None where there is none."""
+        """The first visited level, where samples start; None where there is none."""
         alpha = None if level is None else float(level.alpha)
         self._values[-1].setText("–" if alpha is None else scale.number(alpha))
-        self.sentence.setText("" if alpha is None else leftover(alpha))
+        self.sentence.setText("" if alpha is None else leftover(alpha, fitted=self._fitted))
 
     def texts(self) -> dict[str, str]:
         """What is shown, by name."""
