@@ -13,7 +13,7 @@ variances of their own, and one variance for all the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -95,12 +95,13 @@ def _place(shares: Tensor, uniform: Tensor) -> Tensor:
     return (sums / sums[:, -1:] < uniform[:, None]).sum(1)
 
 
-def fitted(dataset: Dataset, components: int, seed: int = 0) -> Prior:
-    """The prior of a data set's training items: k-means in each class, then each cluster's principal components.
+def fit(prior: Prior, dataset: Dataset, seed: int = 0) -> Iterator[None]:
+    """Fit to a data set's training items: k-means in each class, then each cluster's principal components.
 
-    A class with few items has fewer components, and one without any has those of all items. Takes seconds.
+    A class with few items has fewer components, and one without any has those of all items. Takes seconds, and yields
+    after every class.
     """
-    prior = Prior(components, dataset.shape, dataset.num_classes)
+    components = prior.shares.shape[1]
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     order = order[: max(_LEAST_ITEMS, _MOST_NUMBERS // math.prod(dataset.shape))]
     labels = None if dataset.train_labels is None else dataset.train_labels[order]
@@ -115,11 +116,11 @@ def fitted(dataset: Dataset, components: int, seed: int = 0) -> Prior:
             cluster = items[nearest == place]
             prior.shares[number, place] = len(cluster) / len(items)
             if len(cluster):
-                _fit(prior, number, place, cluster, seed)
+                _fit_component(prior, number, place, cluster, seed)
+        yield
     # Files keep half precision: what is trained with is what will be loaded.
     for buffer in prior.buffers():
         buffer.copy_(buffer.half())
-    return prior
 
 
 def _as_floats(dataset: Dataset, indices: np.ndarray) -> Tensor:
@@ -139,7 +140,7 @@ def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Tensor:
     return nearest
 
 
-def _fit(prior: Prior, number: int, place: int, items: Tensor, seed: int) -> None:
+def _fit_component(prior: Prior, number: int, place: int, items: Tensor, seed: int) -> None:
     """Probabilistic principal components of one cluster's items (N, D), by their singular values."""
     mean = items.mean(0)
     centred = items - mean

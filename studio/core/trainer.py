@@ -28,7 +28,7 @@ from studio.core.levels import Level, from_log_snr
 from studio.core.loops import Every, Meter, Pausable, Turn
 from studio.core.networks.base import num_parameters
 from studio.core.noise import Noise
-from studio.core.prior import Prior, fitted
+from studio.core.prior import Prior, fit
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
 from studio.core.sampling import Subject, own_spec, sample, to_uint8
@@ -83,7 +83,11 @@ class Trainer:
         )
         if config.run.start_from and not resumes:
             take_weights(self.learner.denoiser, config, self.facts, self.device)
-        self.prior = self._prior(fit=not resumes)
+        components = config.recipe.prior_components
+        prior = Prior(components, self.facts.shape, self.facts.num_classes) if components else None
+        self.prior = None if prior is None else prior.to(self.device)
+        """What x_T is drawn from; fitted to the data when the run begins."""
+        self._prior_is_due = prior is not None and not resumes
         self.ema = EMA(self.learner.denoiser, config.run.ema_decay, config.run.ema_exponent)
         self.batches = Batches(self.dataset, config.run.batch, config.run.seed, self.device)
         self.noise = Noise(config.run.seed, range(config.run.batch), self.device)
@@ -129,14 +133,6 @@ class Trainer:
         if self.run_folder.model.is_file():
             header = read_header(self.run_folder.model)
             self._thumbnail, self.scores, self.scored_step = header.thumbnail, dict(header.scores), header.step
-
-    def _prior(self, *, fit: bool) -> Prior | None:
-        """What x_T is drawn from, fitted to the data, or to be filled from the run's folder."""
-        components = self.config.recipe.prior_components
-        if not components:
-            return None
-        prior = fitted(self.dataset, components) if fit else Prior(components, self.facts.shape, self.facts.num_classes)
-        return prior.to(self.device)
 
     def _modules(self) -> dict[str, nn.Module]:
         """All that a continuation needs, under the names that files give it."""
@@ -184,8 +180,12 @@ class Trainer:
         """Train to the planned end, or until told to stop. Yields a message or None after every whole step.
 
         Raises :class:`Diverged` where the loss is no number (what was saved before stays good) and OSError where the
-        last save fails; a save in between that fails is a warning, and training goes on.
+        last save fails; a save in between that fails is a warning, and training goes on. Stopped before it has begun,
+        it leaves nothing.
         """
+        yield from self._fit_prior(control)
+        if self._prior_is_due:
+            return
         self.run_folder.create(to_toml(self.config.to_dict()))
         self.learner.denoiser.train()
         yield from self._begin_snapshots()
@@ -224,6 +224,17 @@ class Trainer:
             yield from self._score(control)
             if self.scored_step != before:
                 yield self.save()
+
+    def _fit_prior(self, control: TrainControl | None = None) -> Iterator[events.Event | None]:
+        """Fit what x_T is drawn from, unless that was done or a stop of ``control`` cuts it short."""
+        if self.prior is None or not self._prior_is_due:
+            return
+        yield events.Status(text="Fitting the prior of x_T")
+        for _ in fit(self.prior, self.dataset):
+            if control is not None and control.stopping:
+                return
+            yield None
+        self._prior_is_due = False
 
     def _rest(self, control: TrainControl) -> Iterator[events.Event | None]:
         yield events.Paused(paused=True)
@@ -406,6 +417,8 @@ class Trainer:
         weights: list[Tensor] = [weight for module in self._modules().values() for weight in module.parameters()]
         if not torch.stack(torch._foreach_norm(weights)).isfinite().all():
             raise Diverged(self._divergence(self.step - 1))
+        for _ in self._fit_prior():
+            pass
         facts = {"step": self.step, "seconds": self.seconds, "history": self.history, "config": self.config.to_dict()}
         resume.save_resume(self.run_folder.resume, facts, self._modules(), self.learner.optimizers)
         native.save(self.run_folder.model, self.header(), self.ema.average, self.learner.denoiser, self.prior)

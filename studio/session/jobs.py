@@ -107,6 +107,7 @@ class TrainJob:
             raise
         finally:
             log.close()
+            self.run.discard_if_empty()
 
 
 class _Log:

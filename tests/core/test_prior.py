@@ -27,7 +27,7 @@ from studio.core.levels import Level
 from studio.core.networks.mlp import MLPSpec
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import AdamSpec
-from studio.core.prior import RANK, Prior, fitted
+from studio.core.prior import RANK, Prior, fit
 from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
@@ -55,6 +55,12 @@ def dataset_of(train: np.ndarray, labels: Sequence[int] | np.ndarray | None = No
         licence="none",
         source="this test",
     )
+
+
+def fitted(dataset: Dataset, components: int) -> Prior:
+    prior = Prior(components, dataset.shape, dataset.num_classes)
+    assert len(list(fit(prior, dataset))) == max(dataset.num_classes, 1)
+    return prior
 
 
 def gaussian(size: int, count: int, seed: int = 0) -> np.ndarray:
@@ -219,6 +225,13 @@ class TestOfAModel:
             for key, value in module.state_dict().items():
                 assert torch.equal(value, second._modules()[name].state_dict()[key])
         assert "prior" in trained._modules()
+
+    def test_saved_without_a_step_it_is_fitted_all_the_same(self, tmp_path: Path) -> None:
+        trainer = Trainer(config_of(), Run(tmp_path / "run"))
+        trainer.save()
+        prior = load(trainer.run_folder.model, CPU).prior
+        assert prior is not None
+        assert float(prior.variances.max()) > 0.0
 
     @pytest.mark.parametrize("change", ["gone", "smaller", "claimed larger"])
     def test_a_file_whose_prior_is_another_is_refused(self, trained: Trainer, change: str) -> None:

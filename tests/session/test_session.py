@@ -53,8 +53,30 @@ def run(tmp_path: Path) -> Run:
     return made
 
 
+def with_prior() -> TrainConfig:
+    recipe = Adversarial(d_width=8, latent=4, beta_max=2.0, prior=3)
+    return dataclasses.replace(tiny(2), recipe=recipe)
+
+
+def trained_with_prior(folder: Path) -> Path:
+    made = Run(folder / "prior")
+    list(drive(TrainJob(with_prior(), made), Control()))
+    return made.model
+
+
 def collect(job: object, control: Control | None = None) -> list[events.Event]:
     return [event for event in drive(job, control or Control(), 7) if event is not None]  # type: ignore[arg-type]
+
+
+def test_a_training_stopped_while_its_prior_is_fitted_leaves_nothing(tmp_path: Path) -> None:
+    run, control, told = Run.new(tmp_path, "made"), Control(), []
+    for event in drive(TrainJob(with_prior(), run), control):
+        told.append(event)
+        if isinstance(event, events.Status) and "prior" in event.text:
+            control.stop()
+    assert isinstance(told[-1], events.Finished)
+    assert not any(isinstance(event, (events.Saved, events.Failed)) for event in told)
+    assert not run.folder.exists()
 
 
 class TestDrive:
@@ -250,6 +272,17 @@ class TestSampling:
         assert arc[-1].x.shape == (9, 2)
         np.testing.assert_allclose(arc[-1].x[0], plain[-1].x[2], atol=1e-5)
         np.testing.assert_allclose(arc[-1].x[-1], plain[-1].x[7], atol=1e-5)
+
+    def test_so_does_one_of_a_model_whose_prior_shapes_every_start(self, tmp_path: Path) -> None:
+        model = trained_with_prior(tmp_path)
+        spec = SampleSpec(sampler=Ancestral(), knobs=SampleKnobs(steps=4, count=9, seed=5, label="none"))
+        plain = [event for event in collect(SampleJob(model, spec)) if isinstance(event, events.Frame)]
+        # The starts alone: what is drawn on the way is that of one image for the whole arc.
+        job = SampleJob(model, spec, between=Interpolation((5, 2), (5, 7)))
+        arc = next(event for event in collect(job) if isinstance(event, events.Frame))
+        np.testing.assert_allclose(arc.x[0], plain[0].x[2], atol=1e-5)
+        np.testing.assert_allclose(arc.x[-1], plain[0].x[7], atol=1e-5)
+        assert np.abs(np.diff(arc.x, axis=0)).max() < 1.5
 
     def test_a_missing_file_fails_in_words(self, tmp_path: Path) -> None:
         told = collect(SampleJob(tmp_path / "gone.safetensors", SampleSpec()))
