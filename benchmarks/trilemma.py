@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 from common import between, parser, print_header
-from ddgan_ablations import ONE_SHOT, folder_of, trained, variant, variants
+from ddgan_ablations import ONE_SHOT, VARIANTS, folder_of, trained, variant
 from learned_schedules import kept
 
 from studio.core import events
@@ -46,7 +46,7 @@ from studio.session.control import Control
 
 SETS = {"mnist-ddpm": ("mnist-ddgan", "digits-gan"), "fashion-ddpm": ("fashion-ddgan", "fashion-gan")}
 """Of each shipped DDPM, the DDGAN beside it and the preset that others are trained by."""
-OTHERS = {"DDGAN-8": "T = 8", "DDGAN-4": "T = 4", "DDGAN-2": "T = 2", "one-shot GAN": ONE_SHOT}
+OTHERS = {"DDGAN-8": "T = 8", "DDGAN-4": "T = 4, as in the preset", "DDGAN-2": "T = 2", "one-shot GAN": ONE_SHOT}
 SCORES = ("fd", "precision", "recall")
 TIMED, TIMED_STEPS = 100, 32
 RESULTS = Path(__file__).parent.parent / "docs" / "results.md"
@@ -86,7 +86,7 @@ def others(preset: str, out: Path, steps: int, batch: int) -> list[Way]:
     found = []
     for name, changed in OTHERS.items():
         folder = folder_of(out, preset, changed, steps, 0, batch)
-        config = variant(presets()[preset], variants(presets()[preset])[changed], steps, 0, batch)
+        config = variant(presets()[preset], VARIANTS[changed], steps, 0, batch)
         print(f"{preset}, {name}: trained in {trained(config, folder):.0f} s", flush=True)
         found.append(own_way(name, Run(folder).model))
     return found

@@ -39,13 +39,7 @@ def presets() -> dict[str, TrainConfig]:
         "digits-gan": TrainConfig(
             title="Digits, DDGAN",
             recipe=_game_of_images(
-                beta_max=3.0,
-                opening=240,
-                opening_rate=0.2,
-                score_weight=3.0,
-                score_spread=1.0,
-                d_rate=2e-3,
-                d_muon_rate=0.02,
+                beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
             ),
             run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
@@ -53,13 +47,7 @@ def presets() -> dict[str, TrainConfig]:
             title="Fashion, DDGAN",
             data=FashionMNIST(),
             recipe=_game_of_images(
-                beta_max=1.5,
-                opening=450,
-                opening_rate=0.25,
-                score_weight=1.0,
-                score_spread=0.7,
-                d_rate=1e-3,
-                d_muon_rate=0.01,
+                beta_max=1.5, prior=16, opening=450, opening_rate=0.25, score_weight=1.0, d_rate=1e-3, d_muon_rate=0.01
             ),
             run=RunKnobs(steps=850, ema_decay=0.99, start_from="fashion-ddpm"),
         ),
@@ -116,7 +104,7 @@ def _alike(preset: TrainConfig, recipe: Recipe, data: DatasetSpec) -> bool:
 
 def _game_of_images(**knobs: Any) -> Adversarial:
     """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
-    common: dict[str, Any] = {"prior": 16, "group": 1, "r1": 0.5, "r1_every": 8, "game_rate": 0.05}
+    common: dict[str, Any] = {"group": 1, "r1": 0.5, "r1_every": 8, "game_rate": 0.05, "score_spread": 0.7}
     return Adversarial(**common, **knobs)
 
 
