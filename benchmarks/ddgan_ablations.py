@@ -53,7 +53,12 @@ BESIDE_THE_PAPER: dict[str, dict[str, Any]] = {
 }
 """What the presets of images do otherwise, taken back."""
 FITTED = {
-    "x_T from a fitted prior, β_max = 3": {"prior": 16, "beta_max": 3.0, "opening_rate": 0.2, "score_spread": 1.0}
+    "x_T from a fitted prior, β_max = 3, more z": {
+        "prior": 16,
+        "beta_max": 3.0,
+        "opening_rate": 0.2,
+        "score_spread": 1.0,
+    }
 }
 FROM_NOISE = {"x_T from N(0, I), β_max = 8": {"prior": 0, "beta_max": 8.0}}
 """The other start than the preset's."""

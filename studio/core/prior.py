@@ -129,7 +129,10 @@ def _as_floats(dataset: Dataset, indices: np.ndarray) -> Tensor:
 
 
 def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Tensor:
-    """Which of ``count`` clusters each item (N, D) belongs to, (N,), by k-means from random items."""
+    """Which of ``count`` clusters each item (N, D) belongs to, (N,), by k-means from random items.
+
+    A few items by themselves, which a component would only repeat, join the clusters that are large enough.
+    """
     centres = items[torch.randperm(len(items), generator=draw)[:count]]
     nearest = torch.zeros(len(items), dtype=torch.int64)
     for _ in range(_ROUNDS if count > 1 else 0):
@@ -137,7 +140,10 @@ def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Tensor:
         own = nn.functional.one_hot(nearest, count).float()
         counts = own.sum(0)[:, None]
         centres = torch.where(counts > 0.0, own.T @ items / counts.clamp(min=1.0), centres)
-    return nearest
+    large = torch.bincount(nearest, minlength=count) >= _LEAST_ITEMS
+    if count == 1 or large.all():
+        return nearest
+    return torch.cdist(items, centres[large]).argmin(1)
 
 
 def _fit_component(prior: Prior, number: int, place: int, items: Tensor, seed: int) -> None:

@@ -214,7 +214,7 @@ def sample(
 ) -> Iterator[Step]:
     """Run ``spec`` for the images ``indices`` (all of them by default). Yields the sampler's steps.
 
-    ``x_start`` (B, ...) replaces the noise drawn from the seed, in the VP frame, and ``given`` what is drawn on the
+    ``x_start`` (B, ...) replaces what is drawn from the seed, in the first level's frame, and ``given`` what is drawn on the
     way, such as a step's latent: see :class:`~studio.core.noise.Noise`.
     """
     knobs = spec.knobs

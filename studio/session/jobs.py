@@ -99,7 +99,7 @@ class TrainJob:
                 yield event
                 yield from log.write(event)
         except Exception as error:
-            if not isinstance(error, (ValueError, OSError)):
+            if trainer.step and not isinstance(error, (ValueError, OSError)):
                 # What was learned up to here is good: only the step that failed is lost.
                 with contextlib.suppress(OSError, ValueError):
                     yield trainer.save()
@@ -193,9 +193,15 @@ class SampleJob:
         ends = [Noise(seed, [index] * count, device) for seed, index in (self.between.first, self.between.second)]
         first, second = (end.normal(subject.shape, 0, Stream.START)[0] for end in ends)
         arc = slerp(first, second, weights)
-        cond, level = conditioned(subject, spec.knobs, [0] * count, device)[1], levels_of(spec, subject.schedule)[0]
+        level = levels_of(spec, subject.schedule)[0]
+        # Each end keeps the class that its image was asked for: a prior starts it there.
         a, b = (
-            begin(subject, Noise(end.seed, end.indices, device, given={(Stream.START, 0): arc}), level, cond)
+            begin(
+                subject,
+                Noise(end.seed, end.indices, device, given={(Stream.START, 0): arc}),
+                level,
+                conditioned(subject, self.spec.knobs, end.indices.tolist(), device)[1],
+            )
             for end in ends
         )
         return torch.lerp(a, b, weights.view(-1, *(1,) * len(subject.shape)))

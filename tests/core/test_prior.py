@@ -154,6 +154,14 @@ class TestComponents:
         assert int((prior.shares > 0.0).sum()) == 1
         assert float(prior.shares.sum()) == pytest.approx(1.0, abs=1e-3)
 
+    def test_an_item_by_itself_has_no_component(self) -> None:
+        items = gaussian(20, 400)
+        items[7] += 200.0
+        prior = fitted(dataset_of(items), 4)
+        there = prior.shares > 0.0
+        assert float(prior.shares[there].min()) >= 2 * RANK / 400 - 1e-3
+        assert bool((prior.variances[there][:, 0] > 0.0).all())
+
     def test_the_same_data_give_the_same_prior(self) -> None:
         data = dataset_of(gaussian(20, 500))
         state = torch.get_rng_state()
