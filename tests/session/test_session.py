@@ -79,6 +79,20 @@ def test_a_training_stopped_while_its_prior_is_fitted_leaves_nothing(tmp_path: P
     assert not run.folder.exists()
 
 
+def test_a_prior_that_cannot_be_fitted_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fit(*_: object) -> Iterator[None]:
+        tried.append(1)
+        raise RuntimeError("no decomposition")
+        yield
+
+    monkeypatch.setattr("studio.core.trainer.fit", fit)
+    told = list(drive(TrainJob(with_prior(), Run.new(tmp_path, "made")), Control()))
+    assert tried == [1]
+    assert any(isinstance(event, events.Failed) for event in told)
+
+
 class TestDrive:
     def test_a_failure_is_told_then_finished(self) -> None:
         def job(control: Control) -> Iterator[events.Event]:
