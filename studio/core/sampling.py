@@ -214,8 +214,8 @@ def sample(
 ) -> Iterator[Step]:
     """Run ``spec`` for the images ``indices`` (all of them by default). Yields the sampler's steps.
 
-    ``x_start`` (B, ...) replaces what is drawn from the seed, in the first level's frame, and ``given`` what is drawn on the
-    way, such as a step's latent: see :class:`~studio.core.noise.Noise`.
+    ``x_start`` (B, ...) replaces what is drawn from the seed, in the first level's frame, and ``given`` what is drawn
+    on the way, such as a step's latent: see :class:`~studio.core.noise.Noise`.
     """
     knobs = spec.knobs
     indices = range(knobs.count) if indices is None else indices
