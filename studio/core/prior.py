@@ -13,7 +13,7 @@ variances of their own, and one variance for all the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from studio.core.noise import Noise, Stream
 
 RANK = 16
 """Directions of a component that have a variance of their own."""
+_SEED = 0
 _ROUNDS = 25
 _LEAST_ITEMS = 2 * RANK
 _MOST_NUMBERS = 60_000_000
@@ -95,29 +96,29 @@ def _place(shares: Tensor, uniform: Tensor) -> Tensor:
     return (sums / sums[:, -1:] < uniform[:, None]).sum(1)
 
 
-def fit(prior: Prior, dataset: Dataset, seed: int = 0) -> Iterator[None]:
+def fit(prior: Prior, dataset: Dataset) -> Iterator[None]:
     """Fit to a data set's training items: k-means in each class, then each cluster's principal components.
 
-    A class with few items has fewer components, and one without any has those of all items. Takes seconds, and yields
-    after every class.
+    A class with few items has fewer components, and one without any has those of all items. The same data always give
+    the same prior, whatever the seed of the training. Takes seconds, and yields often.
     """
     components = prior.shares.shape[1]
-    order = np.random.default_rng(seed).permutation(len(dataset.train))
+    order = np.random.default_rng(_SEED).permutation(len(dataset.train))
     order = order[: max(_LEAST_ITEMS, _MOST_NUMBERS // math.prod(dataset.shape))]
     labels = None if dataset.train_labels is None else dataset.train_labels[order]
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(_SEED)
     for number in range(len(prior.shares)):
         own = order if labels is None else order[labels == number]
         items = _as_floats(dataset, own if len(own) else order)
         prior.of_all[number] = len(own) / len(order)
         count = max(1, min(components, len(items) // _LEAST_ITEMS))
-        nearest = _clusters(items, count, draw)
+        nearest = yield from _clusters(items, count, draw)
         for place in range(components):
             cluster = items[nearest == place]
             prior.shares[number, place] = len(cluster) / len(items)
             if len(cluster):
-                _fit_component(prior, number, place, cluster, seed)
-        yield
+                _fit_component(prior, number, place, cluster)
+            yield
     # Files keep half precision: what is trained with is what will be loaded.
     for buffer in prior.buffers():
         buffer.copy_(buffer.half())
@@ -128,10 +129,11 @@ def _as_floats(dataset: Dataset, indices: np.ndarray) -> Tensor:
     return items / 127.5 - 1.0 if dataset.kind == "image" else items
 
 
-def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Tensor:
+def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Generator[None, None, Tensor]:
     """Which of ``count`` clusters each item (N, D) belongs to, (N,), by k-means from random items.
 
-    A few items by themselves, which a component would only repeat, join the clusters that are large enough.
+    A few items by themselves, which a component would only repeat, join the clusters that are large enough. Yields
+    after every round.
     """
     centres = items[torch.randperm(len(items), generator=draw)[:count]]
     nearest = torch.zeros(len(items), dtype=torch.int64)
@@ -140,18 +142,19 @@ def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Tensor:
         own = nn.functional.one_hot(nearest, count).float()
         counts = own.sum(0)[:, None]
         centres = torch.where(counts > 0.0, own.T @ items / counts.clamp(min=1.0), centres)
+        yield
     large = torch.bincount(nearest, minlength=count) >= _LEAST_ITEMS
     if count == 1 or large.all():
         return nearest
     return torch.cdist(items, centres[large]).argmin(1)
 
 
-def _fit_component(prior: Prior, number: int, place: int, items: Tensor, seed: int) -> None:
+def _fit_component(prior: Prior, number: int, place: int, items: Tensor) -> None:
     """Probabilistic principal components of one cluster's items (N, D), by their singular values."""
     mean = items.mean(0)
     centred = items - mean
     rank = min(len(items), prior.variances.shape[-1])
-    with fresh_weights(seed):  # the randomised decomposition draws from the global generator
+    with fresh_weights(_SEED):  # the randomised decomposition draws from the global generator
         values, directions = torch.svd_lowrank(centred, min(rank + 8, *centred.shape), niter=4)[1:]
     variances = values[:rank].square() / len(items)
     others = centred.shape[1] - rank

@@ -92,11 +92,22 @@ def few_steps(header: Header) -> SampleSpec | None:
 
     None, too, where the description names a method that this studio does not have: opening the model says so.
     """
+    recipe = _recipe_of(header)
+    return None if recipe is None or recipe.own_steps is None else own_spec(recipe)
+
+
+def has_prior(header: Header) -> bool:
+    """Whether a model draws x_T from a prior that is fitted to its data, by its description."""
+    recipe = _recipe_of(header)
+    return recipe is not None and recipe.prior_components > 0
+
+
+def _recipe_of(header: Header) -> Recipe | None:
     try:
         recipe: Recipe = method_from_dict("recipe", header.recipe)
     except ValueError:
         return None
-    return None if recipe.own_steps is None else own_spec(recipe)
+    return recipe
 
 
 @dataclass(frozen=True, kw_only=True)

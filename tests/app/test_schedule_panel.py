@@ -27,14 +27,16 @@ from studio.app.widgets.plots import LivePlot
 from studio.app.words import leftover
 from studio.core import events
 from studio.core.checkpoints.header import Header
+from studio.core.config import method_to_dict
 from studio.core.files import explain
 from studio.core.grids import Betas, Exact, LogSNR, Quadratic, Uniform
 from studio.core.levels import Level, from_alpha_bar
+from studio.core.recipes.adversarial import Adversarial
 from studio.core.samplers.ancestral import Ancestral
 from studio.core.samplers.ddim import DDIM
-from studio.core.sampling import SampleKnobs, SampleSpec
+from studio.core.sampling import SampleKnobs, SampleSpec, own_spec
 from studio.core.schedule_files import read_schedules, write_json
-from studio.core.schedules import BigSteps, Cosine, DiscreteSchedule, Linear, Tabulated
+from studio.core.schedules import Cosine, DiscreteSchedule, Linear, Tabulated
 from studio.core.short_schedule import ShortSchedule
 from studio.session.jobs import SampleJob
 
@@ -213,9 +215,10 @@ def test_leftover_signal_in_words() -> None:
 
 
 def test_where_a_prior_is_fitted_pure_noise_plays_no_part(panel: SchedulePanel) -> None:
-    facts = panel.settings.facts
-    facts.show_schedule(BigSteps(beta_max=2.0), 0.0, 0.5, fitted=True)
-    facts.show_start(BigSteps(beta_max=2.0).level(1.0))
+    facts, recipe = panel.settings.facts, Adversarial(beta_max=2.0, prior=3)
+    header = dataclasses.replace(header_of(), recipe=method_to_dict("recipe", recipe))
+    panel.set_spec(own_spec(recipe))
+    panel.set_model("/models/gan.safetensors", header, recipe.schedule)
     assert facts.texts()["Prior mismatch"] == "fitted"
     assert facts.sentence.text().startswith("59 % of the signal's amplitude is left there: x_T is drawn from the model")
 

@@ -47,7 +47,7 @@ from studio.core.config import method_from_dict
 from studio.core.grids import Betas
 from studio.core.levels import Level
 from studio.core.samplers.base import sampler_title
-from studio.core.sampling import SampleSpec, levels_of
+from studio.core.sampling import SampleSpec, has_prior, levels_of
 from studio.core.schedules import DiscreteSchedule
 from studio.core.short_schedule import ShortSchedule
 
@@ -125,7 +125,7 @@ class SchedulePanel(QWidget):
         self.settings.set_schedule(schedule)
         self.settings.offer(header)
         mean, std = float(header.facts["mean"]), float(header.facts["std"])
-        self.settings.facts.show_schedule(schedule, mean, std, fitted=bool(header.recipe.get("prior")))
+        self.settings.facts.show_schedule(schedule, mean, std, fitted=has_prior(header))
         self.settings.show_spec(self._spec)
         self.live.set_model(path, header)
         for host in self._hosts.values():

@@ -163,11 +163,15 @@ def load(path: Path, device: torch.device) -> Model:
 def _averaged(path: Path, count: int) -> dict[str, Tensor]:
     """The averaged weights, if they are as many numbers as the description claims. Raises ValueError otherwise."""
     with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118
+        names = _names(file, "ema.")
         held = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
         if held != count:
             raise ValueError(f"it holds {held:,} weights where the network it names has {count:,}.")
         return {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+
+
+def _names(file: safe_open, prefix: str) -> list[str]:
+    return [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - it cannot be iterated
 
 
 def _prior(path: Path, components: int, facts: DataFacts, device: torch.device) -> Prior | None:
@@ -175,8 +179,7 @@ def _prior(path: Path, components: int, facts: DataFacts, device: torch.device) 
     if not components:
         return None
     with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("prior.")]  # noqa: SIM118
-        found = {name.removeprefix("prior."): file.get_tensor(name).float() for name in names}
+        found = {name.removeprefix("prior."): file.get_tensor(name).float() for name in _names(file, "prior.")}
     if not found:
         raise ValueError("it holds no prior to draw x_T from, where its recipe has one.")
     with torch.device("meta"):  # a description may claim a prior of any size: it takes room once it is found to fit
