@@ -729,7 +729,9 @@ class TestWindowless:
     def test_a_display_that_answers_is_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reading, writing = os.pipe()
         with subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp"], pass_fds=[writing], stderr=subprocess.DEVNULL
+            ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", "-noreset"],
+            pass_fds=[writing],
+            stderr=subprocess.DEVNULL,
         ) as server:
             try:
                 os.close(writing)
@@ -742,6 +744,13 @@ class TestWindowless:
                     assert why_no_window() == ""
             finally:
                 server.kill()
+
+    def test_with_one_it_opens_paths_and_what_ships_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[Path] = []
+        monkeypatch.setattr("studio.display.why_no_window", lambda: "")
+        monkeypatch.setattr("studio.app.main.run", lambda paths: opened.extend(paths) or 0)
+        assert main(["mnist-ddgan", "runs/mine"]) == 0
+        assert opened == [resources.shipped_checkpoints() / "mnist-ddgan.safetensors", Path("runs/mine")]
 
     def test_a_missing_library_of_qt_is_said_in_words(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

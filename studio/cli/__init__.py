@@ -1,7 +1,7 @@
 """The command line: the window by default, and ``train``, ``sample``, ``schedule``, ``evaluate``, ``inspect``
 without one.
 
-    denoising-studio [CHECKPOINT or RUN ...]
+    denoising-studio [MODEL ...]
     denoising-studio train --preset digits --steps 3000
     denoising-studio sample MODEL --sampler ddim --steps 10 --out digits.png
     denoising-studio schedule MODEL --judge fd --wanted 8,12
@@ -90,7 +90,8 @@ def _window(words: list[str]) -> int:
         epilog=_HEADLESS,
         allow_abbrev=False,
     )
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="checkpoint or run folder to open")
+    known = "checkpoint, run folder, or name of a model that ships"
+    parser.add_argument("paths", nargs="*", metavar="MODEL", help=known)
     parser.add_argument("--version", action="version", version=studio.__version__)
     parser.add_argument("--install-desktop", action="store_true", help="put the studio into the desktop's launcher")
     parser.add_argument("--uninstall-desktop", action="store_true", help="take it out of the launcher")
@@ -111,4 +112,6 @@ def _window(words: list[str]) -> int:
         if not (error.name or "").startswith(("PySide6", "shiboken6")):
             raise
         return complain(f"the window cannot be loaded ({error}). {_HEADLESS}")
-    return run(options.paths)
+    from studio.core.checkpoints.places import named
+
+    return run([named(word) for word in options.paths])

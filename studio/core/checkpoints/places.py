@@ -45,5 +45,10 @@ def anchored(word: str, near: Path | None = None) -> str:
     return word if not word or _shipped_as(word) else os.path.abspath(Path(near or "", word))
 
 
+def named(word: str) -> Path:
+    """The path that a word on the command line stands for: of a model that ships, or as it is; looks at no file."""
+    return _shipped_as(word) or Path(word)
+
+
 def _shipped_as(word: str) -> Path | None:
     return next((known for known in shipped() if word in (known.stem, known.name)), None)
