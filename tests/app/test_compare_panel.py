@@ -869,7 +869,7 @@ class TestFewSteps:
         editor.changed.connect(told.append)
         editor.model.setValue(str(few))
         assert told == [LaneChoice(self.OWN, str(few))]
-        assert editor.grid.choice.currentText() == "its own · 3 steps"
+        assert editor.grid.choice.currentText() == "its 3 steps"
         editor.model.setValue("")
         assert told[-1] == LaneChoice(SampleSpec(), "")
 

@@ -709,10 +709,10 @@ def test_a_model_of_few_levels_is_sampled_over_those_and_the_values_before_come_
     panel.set_model("few.safetensors", few, BigSteps(num_steps=3))
     controls = panel.controls
     assert panel.spec() == own.at(count=before.knobs.count)
-    assert controls.grid.choice.currentText() == "its own · 3 steps"
+    assert controls.grid.choice.currentText() == "its 3 steps"
     assert not controls.start_note.isVisible()
     controls.grid.choice.setValue("uniform")
-    assert controls.start_note.text() == "This model knows its own 3 steps alone: at other levels it guesses."
+    assert controls.start_note.text() == "This model knows its 3 steps alone: at other levels it guesses."
     panel.set_model("digits.safetensors", header((1, 8, 8), DIGITS), Linear())
     assert panel.spec() == before
     assert not controls.start_note.isVisible()

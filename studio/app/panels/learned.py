@@ -31,7 +31,7 @@ def offers(schedules: Sequence[ShortSchedule]) -> list[tuple[str, Betas]]:
 def own_offers(header: Header) -> list[tuple[str, Grid]]:
     """The option of a model's own big steps, where it knows those alone; none otherwise."""
     few = few_steps(header)
-    return [] if few is None else [(f"its own · {_number(few.knobs.steps)}", few.grid)]
+    return [] if few is None else [(f"its {_number(few.knobs.steps)}", few.grid)]
 
 
 def sampler_for(grid: Grid, schedules: Sequence[ShortSchedule]) -> Sampler | None:

@@ -450,7 +450,7 @@ class TrajectoryControls(QFrame):
         """
         text = ""
         if levels and self._own and self._own[0][1] != self.grid.possible():
-            text = f"This model knows {self._own[0][0].replace(' · ', ' ')} alone: at other levels it guesses."
+            text = f"This model knows {self._own[0][0]} alone: at other levels it guesses."
         elif levels and levels[0].alpha >= CLEAN_START and not self.grid.is_offered():
             text = leftover(float(levels[0].alpha))
         self.start_note.setText(text)

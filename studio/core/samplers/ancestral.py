@@ -28,7 +28,7 @@ from studio.core.samplers.base import Sampler, Step, check_levels
 class Ancestral(Sampler):
     """DDPM. Noise is added at every step but the last."""
 
-    title = "DDPM, ancestral"
+    title = "Ancestral"
     variance: Literal["small", "large"] = knob(
         "small", help="Variance of each reverse step: small is beta-tilde, large is beta.", symbol="σ²"
     )

@@ -59,8 +59,7 @@ def sampler_title(sampler: Sampler, *, defaults: bool = True) -> str:
 
     Without ``defaults``, only what differs from them is told.
     """
-    name = sampler.title.removeprefix("DDPM, ")
-    words = [name[0].upper() + name[1:]]
+    words = [sampler.title]
     for item in knobs_of(type(sampler)):
         value = getattr(sampler, item.name)
         if defaults or value != item.default:
