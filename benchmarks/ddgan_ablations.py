@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no z": {"latent": 0},
     "T = 8": {"num_steps": 8},
     "T = 2": {"num_steps": 2},
-    ONE_SHOT: {"process": "one_shot", "prior": 0},
+    ONE_SHOT: {"process": "one_shot", "prior": 0, "rollout": 0.0},
     "predicts the noise": {"predict": "noise"},
     "predicts x_s itself": {"predict": "x_s"},
     "T = 1": {"num_steps": 1},
@@ -52,16 +52,21 @@ BESIDE_THE_PAPER: dict[str, dict[str, Any]] = {
     "the discriminator compares 4 items": {"group": 4},
 }
 """What the presets of images do otherwise, taken back."""
-FITTED = {
-    "x_T from a fitted prior, β_max = 3, more z": {
+FURTHER: dict[str, dict[str, Any]] = {
+    "half of each batch rolled out": {"rollout": 0.5},
+    "x_T from a fitted prior, β_max = 1.5, more z": {
         "prior": 16,
-        "beta_max": 3.0,
+        "beta_max": 1.5,
         "opening_rate": 0.2,
         "score_spread": 1.0,
-    }
+    },
 }
-FROM_NOISE = {"x_T from N(0, I), β_max = 8": {"prior": 0, "beta_max": 8.0}}
-"""The other start than the preset's."""
+"""What the presets that start from a prior have beside those that start from noise."""
+TAKEN_BACK: dict[str, dict[str, Any]] = {
+    "no rollouts": {"rollout": 0.0},
+    "x_T from N(0, I), β_max = 8": {"prior": 0, "beta_max": 8.0},
+}
+"""The same, seen from the other side."""
 METRICS = {"points": ("modes", "sliced_wasserstein"), "image": ("fd", "manifold")}
 SCORES = {
     "points": {"modes": "modes", "near": "within 3σ", "mode_kl": "KL of modes", "sliced_wasserstein": "sliced W2"},
@@ -81,7 +86,7 @@ def variants(preset: TrainConfig) -> dict[str, dict[str, Any]]:
     """What is changed in a preset, by name."""
     if preset.data.kind != "image":
         return VARIANTS
-    return VARIANTS | BESIDE_THE_PAPER | (FROM_NOISE if preset.recipe.prior_components else FITTED)
+    return VARIANTS | BESIDE_THE_PAPER | (TAKEN_BACK if preset.recipe.prior_components else FURTHER)
 
 
 def variant(preset: TrainConfig, changes: dict[str, Any], steps: int, seed: int, batch: int = 0) -> TrainConfig:

@@ -30,6 +30,8 @@ class Stream(IntEnum):
     JUMP = 6
     OTHER_LATENT = 7
     COMPONENT = 8
+    ROLLOUT = 9
+    ROLLOUT_LATENT = 10
 
 
 Draw = tuple[Stream, int]
@@ -62,6 +64,11 @@ class Noise:
     def at(self, step: int) -> Noise:
         """The same noise for a sampler's step."""
         return Noise(self.seed, self.indices, self.indices.device, given=self.given, step=step)
+
+    def of(self, rows: Tensor) -> Noise:
+        """The noise of some of the images, by their rows in the batch."""
+        given = {draw: value[rows] for draw, value in self.given.items()}
+        return Noise(self.seed, self.indices[rows], self.indices.device, given=given, step=self.step)
 
     def twice(self) -> Noise:
         """The noise of a batch that holds every image twice, one half after the other."""

@@ -8,7 +8,7 @@ from typing import Any
 from studio.core.checkpoints.header import Header
 from studio.core.config import PARTS, RunKnobs, TrainConfig
 from studio.core.data.base import DatasetSpec
-from studio.core.data.images import FashionMNIST
+from studio.core.data.images import MNIST, FashionMNIST
 from studio.core.data.points import Gaussians8, Gaussians25, Mixture1D, SwissRoll, TwoMoons
 from studio.core.networks.mlp import MLPSpec
 from studio.core.networks.unet import UNetSpec
@@ -37,9 +37,24 @@ def presets() -> dict[str, TrainConfig]:
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
         "digits-gan": TrainConfig(
-            title="Digits, DDGAN",
+            title="Digits, DDGAN from noise",
             recipe=_game_of_images(
                 beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
+            ),
+            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
+        ),
+        "digits-gan-prior": TrainConfig(
+            title="Digits, DDGAN",
+            recipe=_game_of_images(
+                beta_max=1.5,
+                prior=16,
+                rollout=0.75,
+                opening=240,
+                opening_rate=0.2,
+                score_weight=3.0,
+                score_spread=1.0,
+                d_rate=2e-3,
+                d_muon_rate=0.02,
             ),
             run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
@@ -47,7 +62,15 @@ def presets() -> dict[str, TrainConfig]:
             title="Fashion, DDGAN",
             data=FashionMNIST(),
             recipe=_game_of_images(
-                beta_max=1.5, prior=16, opening=450, opening_rate=0.25, score_weight=1.0, d_rate=1e-3, d_muon_rate=0.01
+                beta_max=0.7,
+                prior=32,
+                rollout=0.5,
+                game_rate=0.1,
+                opening=450,
+                opening_rate=0.25,
+                score_weight=1.0,
+                d_rate=1e-3,
+                d_muon_rate=0.01,
             ),
             run=RunKnobs(steps=850, ema_decay=0.99, start_from="fashion-ddpm"),
         ),
@@ -81,13 +104,13 @@ def trained_on(header: Header, word: str) -> TrainConfig:
 
 
 def ddgan_of(header: Header, word: str) -> TrainConfig:
-    """A DDGAN that starts from a denoiser's weights: the preset of its data, or else that of digits.
+    """A DDGAN that starts from a denoiser's weights: the preset of its data, or else that of digits from noise.
 
     ``word`` and errors as :func:`trained_on`.
     """
     before = trained_on(header, word)
     known = presets()
-    like = known["fashion-gan"] if isinstance(before.data, FashionMNIST) else known["digits-gan"]
+    like = known[{MNIST: "digits-gan-prior", FashionMNIST: "fashion-gan"}.get(type(before.data), "digits-gan")]
     run = replace(like.run, start_from=word)
     return replace(like, title=f"{before.title}, DDGAN", data=before.data, network=before.network, run=run)
 
@@ -105,7 +128,7 @@ def _alike(preset: TrainConfig, recipe: Recipe, data: DatasetSpec) -> bool:
 def _game_of_images(**knobs: Any) -> Adversarial:
     """A short game that starts from a denoiser's weights, and is held to the data by the energy score."""
     common: dict[str, Any] = {"group": 1, "r1": 0.5, "r1_every": 8, "game_rate": 0.05, "score_spread": 0.7}
-    return Adversarial(**common, **knobs)
+    return Adversarial(**common | knobs)
 
 
 def _points_gan(title: str, data: DatasetSpec) -> TrainConfig:

@@ -6,8 +6,9 @@ Noise ends a forward process only in the limit. At a last level that leaves some
 
 so a mixture that is only roughly the data's is close to exact once the noise is on it, and the noise may end sooner: a
 few steps are smaller then. A start that knows the data is that of arXiv 2106.06406, a forward process cut short that of
-arXiv 2202.09671. The components are probabilistic principal components (Tipping and Bishop 1999): a few directions with
-variances of their own, and one variance for all the others.
+arXiv 2202.09671. Each component is a factor analysis (Bishop, "Pattern Recognition and Machine Learning", section
+12.2.4) in the principal directions of all the data: some factors that it varies along, and what is left of the variance
+of each direction as noise of its own.
 """
 
 from __future__ import annotations
@@ -24,65 +25,78 @@ from studio.core.levels import Level
 from studio.core.networks.base import fresh_weights
 from studio.core.noise import Noise, Stream
 
-RANK = 16
-"""Directions of a component that have a variance of their own."""
+BASIS = 256
+"""Principal directions of all the data; what lies across them is noise of one variance a component."""
+FACTORS = 64
+"""Directions that a component varies along."""
 _SEED = 0
 _ROUNDS = 25
-_LEAST_ITEMS = 2 * RANK
+_LEAST_ITEMS = 32
 _MOST_NUMBERS = 60_000_000
 """Of the data, for a fit in seconds: all of MNIST, and a subset of sets that are larger."""
+_MOST_ITEMS_OF_BASIS = 10_000
 
 
 class Prior(nn.Module):
     """A mixture for x0, ``components`` in each class, from which x at any level can be drawn.
 
-    ``classes`` is 0 for data without labels, which are one class here. As buffers, and so in files: ``of_all`` (C,) is
-    each class's share of the data and ``shares`` (C, K) each component's of its class; ``means`` (C, K, D),
-    orthonormal ``directions`` (C, K, D, R), ``variances`` (C, K, R) along them and ``rest`` (C, K) across them, with D
-    numbers an item and R = min(D, RANK).
+    ``classes`` is 0 for data without labels, which are one class here. As buffers, and so in files, with D numbers an
+    item, P = min(D, BASIS) and F = min(P, FACTORS): ``class_shares`` (C,) of the data and ``shares`` (C, K) of each
+    component in its class; orthonormal ``basis`` (D, P); ``means`` (C, K, D); and the covariance, within the basis
+    ``loadings`` (C, K, P, F) times their transpose and ``own`` (C, K, P) on the diagonal, across it ``across`` (C, K).
     """
 
-    of_all: Tensor
+    class_shares: Tensor
     shares: Tensor
+    basis: Tensor
     means: Tensor
-    directions: Tensor
-    variances: Tensor
-    rest: Tensor
+    loadings: Tensor
+    own: Tensor
+    across: Tensor
 
     def __init__(self, components: int, shape: Sequence[int], classes: int) -> None:
         super().__init__()
         size, parts = math.prod(shape), (max(classes, 1), components)
-        rank = min(size, RANK)
-        self.register_buffer("of_all", torch.full(parts[:1], 1.0 / parts[0]))
+        width = min(size, BASIS)
+        self.register_buffer("class_shares", torch.full(parts[:1], 1.0 / parts[0]))
         self.register_buffer("shares", torch.full(parts, 1.0 / components))
+        self.register_buffer("basis", torch.eye(size, width))
         self.register_buffer("means", torch.zeros(*parts, size))
-        self.register_buffer("directions", torch.zeros(*parts, size, rank))
-        self.register_buffer("variances", torch.zeros(*parts, rank))
-        self.register_buffer("rest", torch.zeros(parts))
+        self.register_buffer("loadings", torch.zeros(*parts, width, min(width, FACTORS)))
+        self.register_buffer("own", torch.zeros(*parts, width))
+        self.register_buffer("across", torch.zeros(parts))
 
     @property
     def size(self) -> int:
         """How many numbers it is made of."""
         return sum(buffer.numel() for buffer in self.buffers())
 
-    def draw(self, noise: Noise, shape: Sequence[int], level: Level, cond: Tensor | None) -> Tensor:
+    def draw(self, noise: Noise, shape: Sequence[int], level: Level, cond: Tensor | None, index: int = 0) -> Tensor:
         """x at ``level``, (B, *shape): a normal draw of ``noise``, taken where an item's class has its data.
 
-        The component is drawn as well, among those of the class ``cond`` (B,) or, for NO_CLASS, of all classes.
+        The component is drawn as well, among those of the class ``cond`` (B,) or, for NO_CLASS, of all classes. Other
+        ``index`` make other draws. With sigma > 0, what is drawn is a one-to-one map of the noise.
         """
         alpha, sigma = level
-        chosen = self._choose(noise.uniform(0, Stream.COMPONENT), cond)
-        eps = noise.normal(shape, 0, Stream.START).flatten(1)
-        directions = self.directions.flatten(0, 1)[chosen]
-        across = (alpha**2 * self.rest.flatten()[chosen] + sigma**2).sqrt()[:, None]
-        along = (alpha**2 * self.variances.flatten(0, 1)[chosen] + sigma**2).sqrt()
-        inside = torch.einsum("bd,bdr->br", eps, directions)
-        shaped = across * eps + torch.einsum("br,bdr->bd", (along - across) * inside, directions)
-        return (alpha * self.means.flatten(0, 1)[chosen] + shaped).unflatten(1, tuple(shape))
+        chosen = self._choose(noise.uniform(index, Stream.COMPONENT), cond)
+        eps = noise.normal(shape, index, Stream.START).flatten(1)
+        inside = eps @ self.basis
+        outside = eps - inside @ self.basis.T
+        # Within the basis the covariance is S (I + U U^T) S, with S diagonal. Of I + U U^T, a root is I + U M U^T with
+        # M = (I + L)^-1, where L L^T = I + U^T U: a system of F equations, not of P.
+        std = (alpha**2 * self.own.flatten(0, 1)[chosen] + sigma**2).sqrt()
+        loadings = alpha * self.loadings.flatten(0, 1)[chosen] / std[..., None]
+        unit = torch.eye(loadings.shape[-1], device=eps.device)
+        root = torch.linalg.cholesky(unit + loadings.mT @ loadings)
+        factors = torch.linalg.solve_triangular(unit + root, loadings.mT @ inside[..., None], upper=False)
+        inside = std * (inside + (loadings @ factors)[..., 0])
+        across = (alpha**2 * self.across.flatten()[chosen] + sigma**2).sqrt()[:, None]
+        x = alpha * self.means.flatten(0, 1)[chosen] + inside @ self.basis.T + across * outside
+        return x.unflatten(1, tuple(shape))
 
     def _choose(self, uniform: Tensor, cond: Tensor | None) -> Tensor:
         """The component of each item, (B,), as a place among those of all classes."""
-        anywhere = _place((self.of_all[:, None] * self.shares).reshape(1, -1), uniform)
+        anywhere = _place((self.class_shares[:, None] * self.shares).reshape(1, -1), uniform)
         if cond is None:
             return anywhere
         known = cond.clamp(min=0)
@@ -97,7 +111,7 @@ def _place(shares: Tensor, uniform: Tensor) -> Tensor:
 
 
 def fit(prior: Prior, dataset: Dataset) -> Iterator[None]:
-    """Fit to a data set's training items: k-means in each class, then each cluster's principal components.
+    """Fit to a data set's training items: k-means in each class, then a factor analysis of each cluster.
 
     A class with few items has fewer components, and one without any has those of all items. The same data always give
     the same prior, whatever the seed of the training. Takes seconds, and yields often.
@@ -107,10 +121,12 @@ def fit(prior: Prior, dataset: Dataset) -> Iterator[None]:
     order = order[: max(_LEAST_ITEMS, _MOST_NUMBERS // math.prod(dataset.shape))]
     labels = None if dataset.train_labels is None else dataset.train_labels[order]
     draw = torch.Generator().manual_seed(_SEED)
+    _fit_basis(prior.basis, _as_floats(dataset, order[:_MOST_ITEMS_OF_BASIS]))
+    yield
     for number in range(len(prior.shares)):
         own = order if labels is None else order[labels == number]
         items = _as_floats(dataset, own if len(own) else order)
-        prior.of_all[number] = len(own) / len(order)
+        prior.class_shares[number] = len(own) / len(order)
         count = max(1, min(components, len(items) // _LEAST_ITEMS))
         nearest = yield from _clusters(items, count, draw)
         for place in range(components):
@@ -122,6 +138,16 @@ def fit(prior: Prior, dataset: Dataset) -> Iterator[None]:
     # Files keep half precision: what is trained with is what will be loaded.
     for buffer in prior.buffers():
         buffer.copy_(buffer.half())
+
+
+def _fit_basis(basis: Tensor, items: Tensor) -> None:
+    """The principal directions (D, P) of items (N, D); all directions as they are where there are no more."""
+    size, width = basis.shape
+    if size > width:
+        basis.zero_()
+        with fresh_weights(_SEED):  # the randomised decomposition draws from the global generator
+            found = torch.svd_lowrank(items - items.mean(0), min(width + 8, *items.shape), niter=2)[2][:, :width]
+        basis[:, : found.shape[1]] = found
 
 
 def _as_floats(dataset: Dataset, indices: np.ndarray) -> Tensor:
@@ -150,17 +176,20 @@ def _clusters(items: Tensor, count: int, draw: torch.Generator) -> Generator[Non
 
 
 def _fit_component(prior: Prior, number: int, place: int, items: Tensor) -> None:
-    """Probabilistic principal components of one cluster's items (N, D), by their singular values."""
+    """A factor analysis of one cluster's items (N, D): the covariance's first principal factors, and what they leave.
+
+    The variances within the basis and the sum of those across it are the items'.
+    """
     mean = items.mean(0)
     centred = items - mean
-    rank = min(len(items), prior.variances.shape[-1])
-    with fresh_weights(_SEED):  # the randomised decomposition draws from the global generator
-        values, directions = torch.svd_lowrank(centred, min(rank + 8, *centred.shape), niter=4)[1:]
-    variances = values[:rank].square() / len(items)
-    others = centred.shape[1] - rank
+    inside = (centred @ prior.basis.to(items.device)).double()
+    covariance = inside.T @ inside / len(items)
+    values, directions = torch.linalg.eigh(covariance)
+    factors = prior.loadings.shape[-1]
+    loadings = directions[:, -factors:] * values[-factors:].clamp(min=0.0).sqrt()
     prior.means[number, place] = mean
-    prior.directions[number, place, :, :rank] = directions[:, :rank]
-    prior.variances[number, place, :rank] = variances
-    if others:
-        total = centred.square().sum(1).mean()
-        prior.rest[number, place] = (total - variances.sum()).clamp(min=0.0) / others
+    prior.loadings[number, place] = loadings.float()
+    prior.own[number, place] = (covariance.diagonal() - loadings.square().sum(1)).clamp(min=0.0).float()
+    if others := len(mean) - len(covariance):
+        total = centred.square().sum(1).mean().double()
+        prior.across[number, place] = ((total - covariance.trace()).clamp(min=0.0) / others).float()

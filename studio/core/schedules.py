@@ -139,7 +139,7 @@ class BigSteps(Knobbed, DiscreteSchedule):
     title = "few big steps"
     num_steps: int = knob(4, help="Steps of the training schedule.", label="Steps", symbol="T", low=1, high=64)
     beta_min: float = knob(0.1, help="Rate of noise at the data.", symbol="β_min", low=1e-3, high=10.0, log=True)
-    beta_max: float = knob(20.0, help="Rate of noise at the end.", symbol="β_max", low=1.0, high=100.0, log=True)
+    beta_max: float = knob(20.0, help="Rate of noise at the end.", symbol="β_max", low=0.1, high=100.0, log=True)
     first: float = knob(1e-3, help="Time at which the data stand.", low=0.0, high=0.1, advanced=True)
 
     def betas(self) -> np.ndarray:

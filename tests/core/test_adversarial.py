@@ -34,7 +34,8 @@ from studio.core.networks.unet import UNetSpec
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import AdamSpec
 from studio.core.prediction import Prediction, from_x0
-from studio.core.recipes.adversarial import BETWEEN, Adversarial, AdversarialLearner, _evenly, gradient_penalty
+from studio.core.prior import Prior
+from studio.core.recipes.adversarial import BETWEEN, Adversarial, AdversarialLearner, Pairs, _evenly, gradient_penalty
 from studio.core.recipes.balance import SIGNS
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
@@ -112,6 +113,84 @@ class TestSteps:
         added = torch.tensor([math.sqrt(BETAS[4][place]) for place in pairs.place.tolist()])
         jump = (pairs.x_t - kept[:, None] * pairs.x_s) / added[:, None]
         assert torch.allclose(jump, Noise(1, range(8)).normal((2,), 0, Stream.JUMP), atol=1e-4)
+
+
+def stir(module: nn.Module) -> None:
+    """Give every weight a value: networks begin with zeros where they end, and so say nothing."""
+    draw = torch.Generator().manual_seed(1)
+    for weight in module.parameters():
+        weight.data = 0.3 * torch.randn(weight.shape, generator=draw)
+
+
+class TestRollouts:
+    SIZE = 16
+
+    def rolled_out(self, learner: AdversarialLearner) -> tuple[Pairs, Pairs, Noise]:
+        noise, batch = Noise(1, range(self.SIZE)), batch_of(POINTS.shape, self.SIZE)
+        pairs = learner._pairs(batch.x0, noise, 3)
+        return pairs, learner._rolled_out(pairs, None, noise, 3), noise
+
+    @pytest.mark.parametrize("predict", ["x0", "x_s"])
+    def test_the_generators_own_steps_lead_from_x_t_of_the_end_to_theirs(self, predict: Any) -> None:
+        learner = learner_of(Adversarial(rollout=0.5, predict=predict, latent=4))
+        stir(learner._generator)
+        pairs, found, noise = self.rolled_out(learner)
+        schedule = learner.recipe.schedule
+        levels = [CLEAN, *(schedule.level((step + 1) / 4) for step in range(4))]
+        for row in range(1, self.SIZE, 2):
+            own = noise.of(torch.tensor([row]))
+            x = own.normal((2,), 3, Stream.START)
+            for step in range(3, int(pairs.place[row]), -1):
+                z = own.normal((4,), 3 * 4 + step, Stream.ROLLOUT_LATENT)
+                with torch.no_grad():
+                    made = learner._generator.inner.believe(x, levels[step + 1], None, z)
+                law = posterior(levels[step + 1], levels[step])
+                fresh = own.normal((2,), 3 * 4 + step, Stream.ROLLOUT)
+                x = made if predict == "x_s" else law.of_x0 * made + law.of_x * x + math.sqrt(law.var) * fresh
+            assert torch.allclose(found.x_t[row], x[0], atol=1e-5)
+
+    def test_d_sees_their_x_s_alone_and_the_others_stay_pairs(self) -> None:
+        pairs, found, _ = self.rolled_out(learner_of(Adversarial(rollout=0.5)))
+        assert torch.equal(found.x_t[::2], pairs.x_t[::2])
+        assert torch.equal(found.beside[::2], pairs.x_t[::2])
+        assert not found.beside[1::2].any()
+        assert torch.equal(found.x_s, pairs.x_s)
+        # Every step has its share of them, and all of them start where sampling does.
+        assert torch.bincount(found.place[1::2]).tolist() == [2, 2, 2, 2]
+
+    @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 4), (1.0, 16)])
+    def test_so_many_as_the_share_says(self, share: float, count: int) -> None:
+        learner = learner_of(Adversarial(rollout=share, score_weight=1.0))
+        pairs, found, noise = self.rolled_out(learner)
+        assert int((found.beside != pairs.beside).any(1).sum()) == count
+        told = learner.step(batch_of(POINTS.shape, self.SIZE), noise=noise, index=0)
+        # Only where there is a truth can a score be given.
+        assert ("energy_score" in told) == (count < 16)
+        assert math.isfinite(float(told["loss"]))
+
+    def test_they_begin_at_the_prior(self) -> None:
+        learner = learner_of(Adversarial(rollout=1.0, num_steps=1, prior=1, beta_max=1.0))
+        learner.prior = Prior(1, POINTS.shape, 0)
+        learner.prior.means += 50.0
+        _, found, noise = self.rolled_out(learner)
+        level = learner.recipe.schedule.level(1.0)
+        assert torch.equal(found.x_t, learner.prior.draw(noise, POINTS.shape, level, None, 3))
+        assert float(found.x_t.min()) > 20.0
+
+    def test_labels_go_with_them(self) -> None:
+        facts = dataclasses.replace(POINTS, num_classes=2)
+        learner = learner_of(Adversarial(rollout=0.5), facts)
+        noise, batch = Noise(1, range(8)), batch_of((2,), classes=2)
+        pairs = learner._pairs(batch.x0, noise, 0)
+        stir(learner._generator)
+        other = None if batch.labels is None else 1 - batch.labels
+        one, two = (learner._rolled_out(pairs, labels, noise, 0).x_t for labels in (batch.labels, other))
+        moved = (one - two).abs().amax(1) > 1e-6
+        assert moved.tolist() == [False, True, False, True, False, True, False, False]
+
+    def test_one_shot_has_none(self) -> None:
+        with pytest.raises(ValueError, match="not possible in one shot"):
+            learner_of(Adversarial(process="one_shot", rollout=0.5))
 
 
 class Sampled(Denoiser):
@@ -326,7 +405,7 @@ def test_the_energy_score_opens_z() -> None:
     first = learner.step(batch, noise=noise, index=0)
     pairs = learner._pairs(batch.x0, noise, 3)
     with torch.no_grad():
-        made = learner._make(learner._generator, pairs, None, noise, 3)
+        made = learner._make(learner._generator, pairs.x_t, pairs.level, None, learner._z(noise, 3))
         expected = learner._energy_score(made, batch.x0, pairs, None, noise, 3).mean()
     told = learner.step(batch, noise=noise, index=1)
     assert "energy_score" not in first
@@ -374,7 +453,7 @@ def test_z_only_whispers_until_it_is_opened() -> None:
         "never opened": Adversarial(warm_start=5),
     }.items():
         (mapping,), _ = latent_parts(learner_of(recipe).denoiser)
-        share[name] = float(mapping(torch.randn(200, 32)).detach().std())
+        share[name] = float(mapping(Noise(0, range(200)).normal((32,), 0)).detach().std())
     assert share["to be opened"] / share["fresh"] == pytest.approx(0.02, rel=0.1)
     assert share["never opened"] / share["fresh"] == pytest.approx(0.2, rel=0.1)
 

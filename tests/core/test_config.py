@@ -11,9 +11,10 @@ import pytest
 from studio.core.checkpoints.header import read_header
 from studio.core.checkpoints.places import locate
 from studio.core.config import TrainConfig, load_toml, method_to_dict, to_toml
+from studio.core.data.base import DatasetSpec
 from studio.core.data.images import MNIST, FashionMNIST
 from studio.core.data.stacked import StackedMNIST
-from studio.core.presets import presets, start_for, trained_on
+from studio.core.presets import ddgan_of, presets, start_for, trained_on
 from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.denoising import Denoising
 
@@ -32,6 +33,17 @@ def test_a_model_is_trained_on_from_its_weights(name: str) -> None:
     else:
         assert method_to_dict("recipe", found.recipe) == header.recipe
         assert found.run.steps == header.run["steps"]
+
+
+@pytest.mark.parametrize(
+    ("data", "preset"),
+    [(MNIST(), "digits-gan-prior"), (FashionMNIST(), "fashion-gan"), (StackedMNIST(), "digits-gan")],
+)
+def test_a_ddgan_of_a_denoiser_is_the_preset_of_its_data(data: DatasetSpec, preset: str) -> None:
+    header = dataclasses.replace(read_header(locate("mnist-ddpm")), data=method_to_dict("dataset", data))
+    found = ddgan_of(header, "mnist-ddpm")
+    assert (found.recipe, found.data) == (presets()[preset].recipe, data)
+    assert found.run.start_from == "mnist-ddpm"
 
 
 def test_a_preset_of_other_data_starts_from_a_model_of_those() -> None:

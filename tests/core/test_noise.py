@@ -39,6 +39,14 @@ def test_same_image_in_any_batch() -> None:
         assert torch.equal(many.uniform(4, Stream.LEVEL)[place], alone.uniform(4, Stream.LEVEL)[0])
 
 
+def test_that_of_some_images_is_theirs_in_the_batch() -> None:
+    held = torch.arange(5.0)[:, None]
+    whole = Noise(3, range(10, 15), given={(Stream.LATENT, 2): held}, step=2)
+    some = whole.of(torch.tensor([4, 1]))
+    assert torch.equal(some.normal((6,), 7), whole.normal((6,), 7)[[4, 1]])
+    assert torch.equal(some.latent(1), held[[4, 1]])
+
+
 def test_draws_do_not_depend_on_what_was_drawn_before() -> None:
     one, other = Noise(1, [0, 1]), Noise(1, [0, 1])
     for step in range(5):

@@ -27,13 +27,14 @@ from studio.core.levels import Level
 from studio.core.networks.mlp import MLPSpec
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import AdamSpec
-from studio.core.prior import RANK, Prior, fit
+from studio.core.prior import Prior, fit
 from studio.core.recipes.adversarial import Adversarial
 from studio.core.recipes.base import DataFacts
 from studio.core.runs import Run
 from studio.core.samplers.ddim import DDIM
 from studio.core.sampling import SampleKnobs, SampleSpec, Subject, sample, subject_of
 from studio.core.schedules import Linear
+from studio.core.snapshots import found_in
 from studio.core.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -85,13 +86,30 @@ class TestOneComponent:
         np.testing.assert_allclose(shift, level.alpha * items.mean(0), atol=2e-3)
         np.testing.assert_allclose(matrix @ matrix.T, covariance, atol=5e-3, rtol=5e-3)
 
-    def test_directions_beyond_its_rank_share_what_variance_is_left(self) -> None:
+    def test_of_many_dimensions_each_direction_keeps_its_variance(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("studio.core.prior.BASIS", 20)
+        monkeypatch.setattr("studio.core.prior.FACTORS", 6)
         items, size = gaussian(40, 3000), 40
-        _, matrix = affine_map(fitted(dataset_of(items), 1), size, Level(1.0, 0.0))
-        true = np.linalg.eigvalsh(np.cov(items.T, bias=True))[::-1]
-        made = np.linalg.eigvalsh((matrix @ matrix.T).double().numpy())[::-1]
-        np.testing.assert_allclose(made[:RANK], true[:RANK], rtol=0.01)
-        np.testing.assert_allclose(made[RANK:], true[RANK:].mean(), rtol=0.02)
+        prior = fitted(dataset_of(items), 1)
+        _, matrix = affine_map(prior, size, Level(1.0, 0.01))
+        true, made = torch.from_numpy(np.cov(items.T, bias=True)).float(), matrix @ matrix.T
+        basis = prior.basis
+        along = torch.diagonal(basis.T @ true @ basis)
+        np.testing.assert_allclose(torch.diagonal(basis.T @ made @ basis), along, rtol=0.02)
+        assert float(made.trace()) == pytest.approx(float(true.trace()), rel=0.01)
+        # The first factors are the covariance's own, and nothing across the basis is like anything along it.
+        np.testing.assert_allclose(
+            np.linalg.eigvalsh(made.numpy())[::-1][:3], np.linalg.eigvalsh(true.numpy())[::-1][:3], rtol=0.02
+        )
+        across = torch.eye(size) - basis @ basis.T
+        np.testing.assert_allclose(across @ made @ basis, np.zeros((size, 20)), atol=0.01)
+
+    def test_fewer_items_than_directions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("studio.core.prior.BASIS", 60)
+        items = gaussian(100, 33)
+        _, matrix = affine_map(fitted(dataset_of(items), 1), 100, Level(1.0, 0.1))
+        covariance = np.cov(items.T, bias=True) + 0.01 * np.eye(100)
+        np.testing.assert_allclose(matrix @ matrix.T, covariance, atol=0.02 * covariance.max())
 
     def test_of_a_point_it_is_plain_noise_around_it(self) -> None:
         shift, matrix = affine_map(fitted(dataset_of(np.full((100, 3), 2.0)), 4), 3, HALF_GONE)
@@ -150,7 +168,7 @@ class TestComponents:
         assert torch.allclose(torch.cat(parts), together, atol=1e-6)
 
     def test_few_items_have_fewer_components(self) -> None:
-        prior = fitted(dataset_of(gaussian(3, 2 * RANK + 1)), 8)
+        prior = fitted(dataset_of(gaussian(3, 33)), 8)
         assert int((prior.shares > 0.0).sum()) == 1
         assert float(prior.shares.sum()) == pytest.approx(1.0, abs=1e-3)
 
@@ -159,8 +177,8 @@ class TestComponents:
         items[7] += 200.0
         prior = fitted(dataset_of(items), 4)
         there = prior.shares > 0.0
-        assert float(prior.shares[there].min()) >= 2 * RANK / 400 - 1e-3
-        assert bool((prior.variances[there][:, 0] > 0.0).all())
+        assert float(prior.shares[there].min()) >= 32 / 400 - 1e-3
+        assert bool((prior.loadings[there].abs().sum((1, 2)) > 0.0).all())
 
     def test_the_same_data_give_the_same_prior(self) -> None:
         data = dataset_of(gaussian(20, 500))
@@ -239,10 +257,33 @@ class TestOfAModel:
         trainer.save()
         prior = load(trainer.run_folder.model, CPU).prior
         assert prior is not None
-        assert float(prior.variances.max()) > 0.0
+        assert float(prior.loadings.abs().max()) > 0.0
 
-    @pytest.mark.parametrize("change", ["gone", "smaller", "claimed larger"])
-    def test_a_file_whose_prior_is_another_is_refused(self, trained: Trainer, change: str) -> None:
+    def test_snapshots_share_one(self, trained: Trainer) -> None:
+        folder = trained.run_folder.snapshots
+        found = found_in(folder)
+        assert len(found) > 1
+        assert trained.prior is not None
+        for _, path in found:
+            with safe_open(path, framework="pt") as file:
+                assert not [name for name in file.keys() if name.startswith("prior.")]  # noqa: SIM118
+            prior = load(path, CPU).prior
+            assert prior is not None
+            assert torch.equal(prior.loadings, trained.prior.loadings)
+        (folder / "prior.safetensors").unlink()
+        with pytest.raises(NotACheckpoint, match="holds no prior"):
+            load(found[0][1], CPU)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("gone", "no prior"),
+            ("smaller", "size mismatch"),
+            ("claimed larger", "size mismatch"),
+            ("of another kind", "another kind"),
+        ],
+    )
+    def test_a_file_whose_prior_is_another_is_refused(self, trained: Trainer, change: str, said: str) -> None:
         path = trained.run_folder.model
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:
@@ -251,12 +292,14 @@ class TestOfAModel:
             tensors = {name: value for name, value in tensors.items() if not name.startswith("prior.")}
         elif change == "smaller":
             tensors["prior.means"] = tensors["prior.means"][:, :2].contiguous()
+        elif change == "of another kind":
+            tensors["prior.directions"] = tensors.pop("prior.loadings")
         else:
             told = json.loads(metadata["studio"])
             told["recipe"]["prior"] = 64
             metadata["studio"] = json.dumps(told)
         save_file(tensors, path, metadata=metadata)
-        with pytest.raises(NotACheckpoint, match="prior" if change == "gone" else "size mismatch"):
+        with pytest.raises(NotACheckpoint, match=said):
             load(path, CPU)
 
 

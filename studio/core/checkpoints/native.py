@@ -71,13 +71,22 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
 
 
-def save_average(path: Path, header: Header, ema: nn.Module, prior: Prior | None = None) -> None:
+def save_average(path: Path, header: Header, ema: nn.Module) -> None:
     """Write the averaged weights alone, in half precision: a quarter of a checkpoint, from which one can sample too.
 
-    Raises OSError where it cannot.
+    A model with a prior needs that beside it, by :func:`save_prior`, once for all. Raises OSError where it cannot.
     """
-    tensors = {f"ema.{name}": value.half() for name, value in portable(ema.state_dict()).items()}
-    write(path, tensors | _of_prior(prior), header.to_metadata())
+    write(
+        path, {f"ema.{name}": value.half() for name, value in portable(ema.state_dict()).items()}, header.to_metadata()
+    )
+
+
+def save_prior(folder: Path, prior: Prior) -> None:
+    """Write what x_T is drawn from into a folder, for the averages there. Raises OSError where it cannot."""
+    write(folder / _PRIOR, _of_prior(prior), {})
+
+
+_PRIOR = "prior.safetensors"
 
 
 def _of_prior(prior: Prior | None) -> dict[str, Tensor]:
@@ -170,6 +179,11 @@ def _averaged(path: Path, count: int) -> dict[str, Tensor]:
         return {name.removeprefix("ema."): file.get_tensor(name) for name in names}
 
 
+def _prior_tensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name.removeprefix("prior."): file.get_tensor(name).float() for name in _names(file, "prior.")}
+
+
 def _names(file: safe_open, prefix: str) -> list[str]:
     return [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - it cannot be iterated
 
@@ -178,11 +192,13 @@ def _prior(path: Path, components: int, facts: DataFacts, device: torch.device) 
     """What x_T is drawn from, where the recipe has it fitted. Raises ValueError or RuntimeError for another."""
     if not components:
         return None
-    with safe_open(path, framework="pt") as file:
-        found = {name.removeprefix("prior."): file.get_tensor(name).float() for name in _names(file, "prior.")}
+    beside = path.with_name(_PRIOR)
+    found = _prior_tensors(path) or (_prior_tensors(beside) if beside.is_file() else {})
     if not found:
         raise ValueError("it holds no prior to draw x_T from, where its recipe has one.")
     with torch.device("meta"):  # a description may claim a prior of any size: it takes room once it is found to fit
         prior = Prior(components, facts.shape, facts.num_classes)
+    if found.keys() != prior.state_dict().keys():
+        raise ValueError("its prior is of another kind than this version of the studio fits. Train the model again.")
     prior.load_state_dict(found, assign=True)
     return prior.to(device)

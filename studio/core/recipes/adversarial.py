@@ -13,7 +13,7 @@ that a warm start may teach G the mean of x0, and an opening teach D alone, and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -54,7 +54,7 @@ class Adversarial(Recipe):
         "at every step, so that each is easier.",
         label="Rate of noise",
         symbol="β_max",
-        low=1.0,
+        low=0.1,
         high=100.0,
     )
     prior: int = knob(
@@ -147,6 +147,14 @@ class Adversarial(Recipe):
         low=0.0,
         high=1.0,
     )
+    rollout: float = knob(
+        0.0,
+        help="Share of a batch whose x_t the generator made itself, from x_T on, as it does when it samples. D judges "
+        "their x_s alone, so G learns to make good what its own steps before have missed.",
+        label="Rollouts",
+        low=0.0,
+        high=1.0,
+    )
     label_dropout: float = knob(
         0.1, help="Share of labels hidden, so that one can sample without a class.", low=0.0, high=1.0
     )
@@ -235,6 +243,11 @@ class Adversarial(Recipe):
                 f"prior = {self.prior} is not possible in one shot, which makes pictures of nothing but noise. Set it "
                 "to 0."
             )
+        if self.process == "one_shot" and self.rollout:
+            raise ValueError(
+                f"rollout = {self.rollout:g} is not possible in one shot, where no step comes before another. Set it "
+                "to 0."
+            )
         with fresh_weights(seed):
             generator = self._generator(network, data)
             judge = discriminator(data.shape, data.num_classes, self.d_width, self.group)
@@ -248,12 +261,21 @@ class Adversarial(Recipe):
 
 
 class Pairs(NamedTuple):
-    """Real steps of the forward process, one an item: both ends, which step it is, and the level of x_t."""
+    """Steps, one an item: both ends, which step it is, the level of x_t, and what D sees beside an x_s.
+
+    ``x_s`` is real. So is ``x_t``, and made from it, but in a rollout: D sees 0 there, as in one shot.
+    """
 
     x_s: Tensor
     x_t: Tensor
     place: Tensor
     level: Level
+    beside: Tensor
+
+    def of(self, rows: Tensor) -> Pairs:
+        """Some of them, by their rows in the batch."""
+        level = Level(*(part[rows] for part in self.level))
+        return Pairs(self.x_s[rows], self.x_t[rows], self.place[rows], level, self.beside[rows])
 
 
 class Play(NamedTuple):
@@ -325,7 +347,7 @@ class AdversarialLearner(Learner):
         self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int, *, penalized: bool
     ) -> dict[str, Tensor]:
         """One step of D on as many real pairs as made-up ones; ``loss`` is what G loses if it stays as it is."""
-        pairs = self._pairs(x0, noise, draw)
+        pairs = self._rolled_out(self._pairs(x0, noise, draw), labels, noise, draw)
         with torch.no_grad():
             fake = self._fake(self._generator, pairs, labels, noise, draw)[0]
         real = pairs.x_s.requires_grad_(penalized)
@@ -357,13 +379,16 @@ class AdversarialLearner(Learner):
 
     def _generator_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G, against D as it is now."""
-        pairs = self._pairs(x0, noise, draw)
+        pairs = self._rolled_out(self._pairs(x0, noise, draw), labels, noise, draw)
         self._judge.requires_grad_(False)
         fake, made = self._fake(self._generator, pairs, labels, noise, draw)
         loss = self._play.generator(self._judged(fake, pairs, labels)).mean()
         found = {"loss": loss.detach()}
-        if self.recipe.score_weight > 0.0:
-            score = self._energy_score(made, x0, pairs, labels, noise, draw).mean()
+        truthful = self._rows(len(x0), rolled_out=False)
+        if self.recipe.score_weight > 0.0 and len(truthful):
+            known = None if labels is None else labels[truthful]
+            true_pairs, own = pairs.of(truthful), noise.of(truthful)
+            score = self._energy_score(made[truthful], x0[truthful], true_pairs, known, own, draw).mean()
             loss = loss + self.recipe.score_weight * score
             found["energy_score"] = score.detach()
         found["grad_norm"] = self._move_generator(loss)
@@ -376,7 +401,8 @@ class AdversarialLearner(Learner):
     @torch.no_grad()
     def _z_spread(self, made: Tensor, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Tensor:
         """How far two z at the same x_t lie apart in what G makes of them, root mean square over the data's spread."""
-        other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
+        z = self._z(noise, draw, Stream.OTHER_LATENT)
+        other = self._make(self._generator, pairs.x_t, pairs.level, labels, z)
         return (other - made).square().mean().sqrt() / self._generator.inner.data_std
 
     def _pairs(self, x0: Tensor, noise: Noise, draw: int) -> Pairs:
@@ -388,38 +414,75 @@ class AdversarialLearner(Learner):
         jump = noise.like(x0, draw, Stream.JUMP)
         if self.recipe.process == "one_shot":
             # D sees x_s alone; the generator starts from noise, at the one level of its schedule.
-            level = self.recipe.schedule.level(1.0)
-            return Pairs(x_s, jump, place, Level(*(x0.new_full((len(x0),), part) for part in level)))
+            level = Level(*(x0.new_full((len(x0),), part) for part in self.recipe.schedule.level(1.0)))
+            return Pairs(x_s, jump, place, level, torch.zeros_like(x_s))
         x_t = expand(tables.kept[place], x0) * x_s + expand(tables.added[place], x0) * jump
-        return Pairs(x_s, x_t, place, Level(tables.alpha[place + 1], tables.sigma[place + 1]))
+        return Pairs(x_s, x_t, place, tables.level_of(place), x_t)
+
+    def _rows(self, count: int, *, rolled_out: bool) -> Tensor:
+        """Which of ``count`` items are rolled out, evenly spread so that each step has its share; or which are not."""
+        sums = (torch.arange(count + 1) * self.recipe.rollout).floor()
+        return ((sums.diff() > 0.0) == rolled_out).nonzero().flatten()
+
+    @torch.no_grad()
+    def _rolled_out(self, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Pairs:
+        """The pairs with the rollouts among them: the generator's own steps lead from x_T to their x_t.
+
+        No real x_s belongs to such an x_t, so D judges what the generator makes of it by itself: that it is distributed
+        as x_s are, whatever the steps before have missed (marginals, in place of pairs; cf. arXiv 2306.12511).
+        """
+        count, steps = len(pairs.place), self.recipe.num_steps
+        rows = self._rows(count, rolled_out=True)
+        if not len(rows):
+            return pairs
+        own, place, hidden = noise.of(rows), pairs.place[rows], None if labels is None else labels[rows]
+        x = self._x_end(own, pairs.x_t.shape[1:], hidden, draw)
+        for step in range(steps - 1, 0, -1):
+            # Items lie in the order of their steps: those after the first few do not have this one before theirs.
+            first = slice(0, int((rows < step * count / steps).sum()))
+            some, here = own.of(torch.arange(first.stop)), torch.full_like(place[first], step)
+            level, labelled = self._tables.level_of(here), None if hidden is None else hidden[first]
+            z = self._z(some, draw * steps + step, Stream.ROLLOUT_LATENT)
+            made = self._make(self._generator, x[first], level, labelled, z)
+            fresh = some.like(made, draw * steps + step, Stream.ROLLOUT)
+            reached = self._x_s(made, x[first], here, fresh)
+            x[first] = torch.where(expand(place[first], x) < step, reached, x[first])
+        x_t, beside = pairs.x_t.clone(), pairs.beside.clone()
+        x_t[rows], beside[rows] = x, 0.0
+        return pairs._replace(x_t=x_t, beside=beside)
+
+    def _x_end(self, noise: Noise, shape: Sequence[int], labels: Tensor | None, draw: int) -> Tensor:
+        """x_T as sampling begins with it."""
+        if self.prior is None:
+            return noise.normal(shape, draw, Stream.START)
+        return self.prior.draw(noise, shape, self.recipe.schedule.level(1.0), labels, draw)
 
     def _fake(
         self, generator: Latent, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int
     ) -> tuple[Tensor, Tensor]:
         """x_s as the generator has it, and what it made to that end: x0, or x_s itself. Both (B, ...)."""
         tables, place = self._tables, pairs.place
-        made = self._make(generator, pairs, labels, noise, draw)
-        if self._makes_x_s:
-            return made, made
+        made = self._make(generator, pairs.x_t, pairs.level, labels, self._z(noise, draw))
         fresh = noise.like(made, draw, Stream.STEP)
         if self.recipe.process == "one_shot":
             return expand(tables.alpha[place], made) * made + expand(tables.sigma[place], made) * fresh, made
-        mean = expand(tables.of_x[place], made) * pairs.x_t + expand(tables.of_x0[place], made) * made
-        return mean + expand(tables.std[place], made) * fresh, made
+        return self._x_s(made, pairs.x_t, place, fresh), made
 
-    def _make(
-        self,
-        generator: Latent,
-        pairs: Pairs,
-        labels: Tensor | None,
-        noise: Noise,
-        draw: int,
-        stream: Stream = Stream.LATENT,
-    ) -> Tensor:
-        """What the generator makes of x_t and a z of its own for this draw, (B, ...) float32."""
-        z = noise.normal((self.recipe.latent,), draw, stream) if self.recipe.latent else None
-        with autocast(pairs.x_t.device):
-            return generator.inner.believe(pairs.x_t, pairs.level, labels, z).float()
+    def _x_s(self, made: Tensor, x_t: Tensor, place: Tensor, fresh: Tensor) -> Tensor:
+        """Where a step leads: to what the generator made at x_t, or by the posterior q(x_s | x_t, x0) towards it."""
+        if self._makes_x_s:
+            return made
+        tables = self._tables
+        mean = expand(tables.of_x[place], made) * x_t + expand(tables.of_x0[place], made) * made
+        return mean + expand(tables.std[place], made) * fresh
+
+    def _z(self, noise: Noise, draw: int, stream: Stream = Stream.LATENT) -> Tensor | None:
+        return noise.normal((self.recipe.latent,), draw, stream) if self.recipe.latent else None
+
+    def _make(self, generator: Latent, x_t: Tensor, level: Level, labels: Tensor | None, z: Tensor | None) -> Tensor:
+        """What the generator makes of x_t and z, (B, ...) float32."""
+        with autocast(x_t.device):
+            return generator.inner.believe(x_t, level, labels, z).float()
 
     def _wanted(self, x0: Tensor, pairs: Pairs) -> Tensor:
         """The truth that belongs to what the generator makes."""
@@ -427,9 +490,8 @@ class AdversarialLearner(Learner):
 
     def _judged(self, x_s: Tensor, pairs: Pairs, labels: Tensor | None) -> Tensor:
         """D's logits, (B,)."""
-        x_t = torch.zeros_like(x_s) if self.recipe.process == "one_shot" else pairs.x_t
         with autocast(x_s.device):
-            return self._judge(x_s, x_t, self._tables.log_snr[pairs.place], labels).float()
+            return self._judge(x_s, pairs.beside, self._tables.log_snr[pairs.place], labels).float()
 
     def _warm_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G towards the mean of what it is to make, weighted as EDM does (arXiv 2206.00364, eq. 8).
@@ -458,7 +520,7 @@ class AdversarialLearner(Learner):
         told by level in the game alone.
         """
         pairs = self._pairs(x0, noise, draw)
-        made = self._make(self._generator, pairs, labels, noise, draw)
+        made = self._make(self._generator, pairs.x_t, pairs.level, labels, self._z(noise, draw))
         sample_loss = self._energy_score(made, x0, pairs, labels, noise, draw)
         loss = sample_loss.mean()
         norm = self._move_generator(loss, self._voice)
@@ -491,7 +553,8 @@ class AdversarialLearner(Learner):
         wanted, weight = self._wanted(x0, pairs), self._per_c_out(pairs.level)
         if not self.recipe.latent:
             return weight * _distance(made, wanted)
-        other = self._make(self._generator, pairs, labels, noise, draw, Stream.OTHER_LATENT)
+        z = self._z(noise, draw, Stream.OTHER_LATENT)
+        other = self._make(self._generator, pairs.x_t, pairs.level, labels, z)
         to_truth = 0.5 * (_distance(made, wanted) + _distance(other, wanted))
         return weight * (to_truth - 0.5 * self.recipe.score_spread * _distance(made, other))
 
@@ -551,6 +614,10 @@ class Tables:
         self.std = column([step.var**0.5 for step in steps])
         times = np.linspace(0.5 / schedule.length, 1.0, BETWEEN).tolist()
         self.between = Level(*(column(part) for part in zip(*map(schedule.flow, times), strict=True)))
+
+    def level_of(self, place: Tensor) -> Level:
+        """The level of x_t of steps (B,)."""
+        return Level(self.alpha[place + 1], self.sigma[place + 1])
 
 
 def _evenly(noise: Noise, draw: int, count: int) -> Tensor:

@@ -20,6 +20,7 @@ from studio.core.levels import Level
 from studio.core.networks.base import NetworkSpec
 from studio.core.noise import Noise, Stream
 from studio.core.optimizers import OptimizerSpec, set_rate
+from studio.core.prior import Prior
 from studio.core.schedules import NoiseSchedule
 
 
@@ -41,6 +42,8 @@ class Learner(abc.ABC):
     optimizers: list[torch.optim.Optimizer]
     companion: nn.Module | None = None
     """A second network that training needs and sampling does not, such as a discriminator; None where there is none."""
+    prior: Prior | None = None
+    """What x_T is drawn from, where that is not N(0, I): set by whoever trains, and fitted before the first step."""
 
     @abc.abstractmethod
     def step(self, batch: Batch, *, noise: Noise, index: int) -> Mapping[str, Tensor]:
