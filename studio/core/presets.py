@@ -36,13 +36,6 @@ def presets() -> dict[str, TrainConfig]:
         "two-moons": _points("Two moons", TwoMoons()),
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
-        "digits-gan": TrainConfig(
-            title="Digits, DDGAN from noise",
-            recipe=_game_of_images(
-                beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
-            ),
-            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
-        ),
         "digits-gan-prior": TrainConfig(
             title="Digits, DDGAN",
             recipe=_game_of_images(
@@ -55,6 +48,13 @@ def presets() -> dict[str, TrainConfig]:
                 score_spread=1.0,
                 d_rate=2e-3,
                 d_muon_rate=0.02,
+            ),
+            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
+        ),
+        "digits-gan": TrainConfig(
+            title="Digits, DDGAN from noise",
+            recipe=_game_of_images(
+                beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
             ),
             run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
         ),
