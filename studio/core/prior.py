@@ -84,7 +84,7 @@ class Prior(nn.Module):
         outside = eps - inside @ self.basis.T
         # Within the basis the covariance is S (I + U U^T) S, with S diagonal. Of I + U U^T, a root is I + U M U^T with
         # M = (I + L)^-1, where L L^T = I + U^T U: a system of F equations, not of P.
-        std = (alpha**2 * self.own.flatten(0, 1)[chosen] + sigma**2).sqrt()
+        std = (alpha**2 * self.own.flatten(0, 1)[chosen] + sigma**2).clamp(min=1e-8).sqrt()
         loadings = alpha * self.loadings.flatten(0, 1)[chosen] / std[..., None]
         unit = torch.eye(loadings.shape[-1], device=eps.device)
         root = torch.linalg.cholesky(unit + loadings.mT @ loadings)

@@ -188,6 +188,14 @@ class TestRollouts:
         moved = (one - two).abs().amax(1) > 1e-6
         assert moved.tolist() == [False, True, False, True, False, True, False, False]
 
+    def test_few_of_many_steps_may_have_no_step_before_theirs(self) -> None:
+        facts = DataFacts(shape=(1, 8, 8), num_classes=0, mean=0.0, std=1.0)
+        learner = learner_of(Adversarial(rollout=0.5, num_steps=4), facts)
+        noise, batch = Noise(1, range(2)), batch_of((1, 8, 8), 2)
+        pairs = learner._pairs(batch.x0, noise, 0)
+        found = learner._rolled_out(pairs, None, noise, 0)
+        assert int((found.beside == 0.0).flatten(1).all(1).sum()) == 1
+
     def test_one_shot_has_none(self) -> None:
         with pytest.raises(ValueError, match="not possible in one shot"):
             learner_of(Adversarial(process="one_shot", rollout=0.5))

@@ -440,6 +440,8 @@ class AdversarialLearner(Learner):
         for step in range(steps - 1, 0, -1):
             # Items lie in the order of their steps: those after the first few do not have this one before theirs.
             first = slice(0, int((rows < step * count / steps).sum()))
+            if not first.stop:
+                break
             some, here = own.of(torch.arange(first.stop)), torch.full_like(place[first], step)
             level, labelled = self._tables.level_of(here), None if hidden is None else hidden[first]
             z = self._z(some, draw * steps + step, Stream.ROLLOUT_LATENT)
