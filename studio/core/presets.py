@@ -36,28 +36,10 @@ def presets() -> dict[str, TrainConfig]:
         "two-moons": _points("Two moons", TwoMoons()),
         "gaussians": _points("Eight Gaussians", Gaussians8()),
         "mixture-1d": _points("Mixture on a line", Mixture1D()),
-        "digits-gan-prior": TrainConfig(
-            title="Digits, DDGAN",
-            recipe=_game_of_images(
-                beta_max=1.5,
-                prior=16,
-                rollout=0.75,
-                opening=240,
-                opening_rate=0.2,
-                score_weight=3.0,
-                score_spread=1.0,
-                d_rate=2e-3,
-                d_muon_rate=0.02,
-            ),
-            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
+        "digits-gan-prior": _digits_gan(
+            "Digits, DDGAN", beta_max=1.5, prior=16, rollout=0.75, opening_rate=0.2, score_spread=1.0
         ),
-        "digits-gan": TrainConfig(
-            title="Digits, DDGAN from noise",
-            recipe=_game_of_images(
-                beta_max=7.0, opening=240, opening_rate=0.08, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02
-            ),
-            run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"),
-        ),
+        "digits-gan": _digits_gan("Digits, DDGAN from noise", beta_max=7.0, opening_rate=0.08),
         "fashion-gan": TrainConfig(
             title="Fashion, DDGAN",
             data=FashionMNIST(),
@@ -123,6 +105,11 @@ def start_for(recipe: Recipe, data: DatasetSpec) -> str:
 
 def _alike(preset: TrainConfig, recipe: Recipe, data: DatasetSpec) -> bool:
     return type(preset.recipe) is type(recipe) and type(preset.data) is type(data)
+
+
+def _digits_gan(title: str, **knobs: Any) -> TrainConfig:
+    recipe = _game_of_images(opening=240, score_weight=3.0, d_rate=2e-3, d_muon_rate=0.02, **knobs)
+    return TrainConfig(title=title, recipe=recipe, run=RunKnobs(steps=420, ema_decay=0.99, start_from="mnist-ddpm"))
 
 
 def _game_of_images(**knobs: Any) -> Adversarial:
