@@ -128,7 +128,7 @@ class TestRollouts:
     def rolled_out(self, learner: AdversarialLearner) -> tuple[Pairs, Pairs, Noise]:
         noise, batch = Noise(1, range(self.SIZE)), batch_of(POINTS.shape, self.SIZE)
         pairs = learner._pairs(batch.x0, noise, 3)
-        return pairs, learner._rolled_out(pairs, None, noise, 3), noise
+        return pairs, learner._rolled_out(learner._generator, pairs, None, noise, 3), noise
 
     @pytest.mark.parametrize("predict", ["x0", "x_s"])
     def test_the_generators_own_steps_lead_from_x_t_of_the_end_to_theirs(self, predict: Any) -> None:
@@ -177,14 +177,31 @@ class TestRollouts:
         assert torch.equal(found.x_t, learner.prior.draw(noise, POINTS.shape, level, None, 3))
         assert float(found.x_t.min()) > 20.0
 
+    def test_held_out_items_are_judged_as_the_others_are(self) -> None:
+        """By the generator that is asked about, where all of a batch is rolled out and D knows no pairs."""
+        learner = learner_of(Adversarial(rollout=1.0))
+        noise, batch = Noise(1, range(self.SIZE)), batch_of(POINTS.shape, self.SIZE)
+        stir(learner._judge)
+        other = learner_of(Adversarial(rollout=1.0))
+        stir(other._generator)
+        before = learner.loss(learner.denoiser, batch, noise=noise, index=0)
+        told = learner.loss(other.denoiser, batch, noise=noise, index=0)
+        other._judge.load_state_dict(learner._judge.state_dict())
+        own = other.loss(other.denoiser, batch, noise=noise, index=0)
+        assert torch.equal(told["fake_logit"], own["fake_logit"])
+        assert float(told["fake_logit"]) != float(before["fake_logit"])
+        pairs = learner._pairs(batch.x0, noise, 0)
+        alone = learner._judge(pairs.x_s, torch.zeros_like(pairs.x_s), learner._tables.log_snr[pairs.place], None)
+        assert float(told["real_logit"]) == pytest.approx(float(alone.detach().mean()), rel=1e-5)
+
     def test_labels_go_with_them(self) -> None:
         facts = dataclasses.replace(POINTS, num_classes=2)
         learner = learner_of(Adversarial(rollout=0.5), facts)
         noise, batch = Noise(1, range(8)), batch_of((2,), classes=2)
         pairs = learner._pairs(batch.x0, noise, 0)
         stir(learner._generator)
-        other = None if batch.labels is None else 1 - batch.labels
-        one, two = (learner._rolled_out(pairs, labels, noise, 0).x_t for labels in (batch.labels, other))
+        generator, other = learner._generator, None if batch.labels is None else 1 - batch.labels
+        one, two = (learner._rolled_out(generator, pairs, labels, noise, 0).x_t for labels in (batch.labels, other))
         moved = (one - two).abs().amax(1) > 1e-6
         assert moved.tolist() == [False, True, False, True, False, True, False, False]
 
@@ -193,7 +210,7 @@ class TestRollouts:
         learner = learner_of(Adversarial(rollout=0.5, num_steps=4), facts)
         noise, batch = Noise(1, range(2)), batch_of((1, 8, 8), 2)
         pairs = learner._pairs(batch.x0, noise, 0)
-        found = learner._rolled_out(pairs, None, noise, 0)
+        found = learner._rolled_out(learner._generator, pairs, None, noise, 0)
         assert int((found.beside == 0.0).flatten(1).all(1).sum()) == 1
 
     def test_one_shot_has_none(self) -> None:

@@ -7,7 +7,8 @@ sees (x_s, x_t) compares the result with real pairs (eq. 4 and 5):
     min_G max_D  sum_t E_q(x_t) [ E_q(x_s|x_t) log D(x_s, x_t, t) + E_p_G(x_s|x_t) log(1 - D(x_s, x_t, t)) ]
 
 D and G move in turn: one step of D, with the gradient penalty R1 on real x_s now and then, and one step of G. Before
-that a warm start may teach G the mean of x0, and an opening teach D alone, and G what to do with z.
+that a warm start may teach G the mean of x0, and an opening teach D alone, and G what to do with z. A share of each
+batch may be rolled out: G's own steps lead from x_T to its x_t, as in sampling, and D judges what comes of it alone.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ class Adversarial(Recipe):
     )
     rollout: float = knob(
         0.0,
-        help="Share of a batch whose x_t the generator made itself, from x_T on, as it does when it samples. D judges "
-        "their x_s alone, so G learns to make good what its own steps before have missed.",
+        help="Share of a batch (rounded down) whose x_t the generator makes itself, step by step from x_T, as in "
+        "sampling. D judges their x_s alone, so G learns to make good what its own steps before have missed.",
         label="Rollouts",
         low=0.0,
         high=1.0,
@@ -263,7 +264,8 @@ class Adversarial(Recipe):
 class Pairs(NamedTuple):
     """Steps, one an item: both ends, which step it is, the level of x_t, and what D sees beside an x_s.
 
-    ``x_s`` is real. So is ``x_t``, and made from it, but in a rollout: D sees 0 there, as in one shot.
+    ``x_s`` is real. ``x_t`` is made from it, and D sees it too; or G made it, in a rollout, and D sees zeros in its
+    place, as in one shot.
     """
 
     x_s: Tensor
@@ -346,8 +348,8 @@ class AdversarialLearner(Learner):
     def _judge_turn(
         self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int, *, penalized: bool
     ) -> dict[str, Tensor]:
-        """One step of D on as many real pairs as made-up ones; ``loss`` is what G loses if it stays as it is."""
-        pairs = self._rolled_out(self._pairs(x0, noise, draw), labels, noise, draw)
+        """One step of D on as many real steps as made-up ones; ``loss`` is what G loses if it stays as it is."""
+        pairs = self._played(self._generator, x0, labels, noise, draw)
         with torch.no_grad():
             fake = self._fake(self._generator, pairs, labels, noise, draw)[0]
         real = pairs.x_s.requires_grad_(penalized)
@@ -379,7 +381,7 @@ class AdversarialLearner(Learner):
 
     def _generator_turn(self, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> dict[str, Tensor]:
         """One step of G, against D as it is now."""
-        pairs = self._rolled_out(self._pairs(x0, noise, draw), labels, noise, draw)
+        pairs = self._played(self._generator, x0, labels, noise, draw)
         self._judge.requires_grad_(False)
         fake, made = self._fake(self._generator, pairs, labels, noise, draw)
         loss = self._play.generator(self._judged(fake, pairs, labels)).mean()
@@ -419,13 +421,17 @@ class AdversarialLearner(Learner):
         x_t = expand(tables.kept[place], x0) * x_s + expand(tables.added[place], x0) * jump
         return Pairs(x_s, x_t, place, tables.level_of(place), x_t)
 
+    def _played(self, generator: Latent, x0: Tensor, labels: Tensor | None, noise: Noise, draw: int) -> Pairs:
+        """What the game is about: pairs, and the share of rollouts among them."""
+        return self._rolled_out(generator, self._pairs(x0, noise, draw), labels, noise, draw)
+
     def _rows(self, count: int, *, rolled_out: bool) -> Tensor:
-        """Which of ``count`` items are rolled out, evenly spread so that each step has its share; or which are not."""
+        """Which of ``count`` items are rolled out, the share rounded down and evenly spread; or which are not."""
         sums = (torch.arange(count + 1) * self.recipe.rollout).floor()
         return ((sums.diff() > 0.0) == rolled_out).nonzero().flatten()
 
     @torch.no_grad()
-    def _rolled_out(self, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Pairs:
+    def _rolled_out(self, generator: Latent, pairs: Pairs, labels: Tensor | None, noise: Noise, draw: int) -> Pairs:
         """The pairs with the rollouts among them: the generator's own steps lead from x_T to their x_t.
 
         No real x_s belongs to such an x_t, so D judges what the generator makes of it by itself: that it is distributed
@@ -445,7 +451,7 @@ class AdversarialLearner(Learner):
             some, here = own.of(torch.arange(first.stop)), torch.full_like(place[first], step)
             level, labelled = self._tables.level_of(here), None if hidden is None else hidden[first]
             z = self._z(some, draw * steps + step, Stream.ROLLOUT_LATENT)
-            made = self._make(self._generator, x[first], level, labelled, z)
+            made = self._make(generator, x[first], level, labelled, z)
             fresh = some.like(made, draw * steps + step, Stream.ROLLOUT)
             reached = self._x_s(made, x[first], here, fresh)
             x[first] = torch.where(expand(place[first], x) < step, reached, x[first])
@@ -572,7 +578,7 @@ class AdversarialLearner(Learner):
         """What the generator in ``denoiser`` loses on a batch, and D's logits of it: D has not seen these images."""
         generator = denoiser.inner if isinstance(denoiser, Direct) else denoiser
         assert isinstance(generator, Latent)
-        pairs = self._pairs(batch.x0, noise, index)
+        pairs = self._played(generator, batch.x0, batch.labels, noise, index)
         fake = self._judged(self._fake(generator, pairs, batch.labels, noise, index)[0], pairs, batch.labels)
         real = self._judged(pairs.x_s, pairs, batch.labels)
         return {"loss": self._play.generator(fake).mean(), "real_logit": real.mean(), "fake_logit": fake.mean()}
