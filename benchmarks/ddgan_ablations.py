@@ -66,7 +66,7 @@ TAKEN_BACK: dict[str, dict[str, Any]] = {
     "no rollouts": {"rollout": 0.0},
     "x_T from N(0, I), β_max = 8": {"prior": 0, "beta_max": 8.0},
 }
-"""The same, seen from the other side."""
+"""What the presets that start from a prior have beside the others, taken back."""
 METRICS = {"points": ("modes", "sliced_wasserstein"), "image": ("fd", "manifold")}
 SCORES = {
     "points": {"modes": "modes", "near": "within 3σ", "mode_kl": "KL of modes", "sliced_wasserstein": "sliced W2"},

@@ -8,13 +8,14 @@ so a mixture that is only roughly the data's is close to exact once the noise is
 few steps are smaller then. A start that knows the data is that of arXiv 2106.06406, a forward process cut short that of
 arXiv 2202.09671. Each component is a factor analysis (Bishop, "Pattern Recognition and Machine Learning", section
 12.2.4) in the principal directions of all the data: some factors that it varies along, and what is left of the variance
-of each direction as noise of its own.
+of each direction as noise of its own. The factors are the first principal components of its items.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,8 +43,9 @@ class Prior(nn.Module):
 
     ``classes`` is 0 for data without labels, which are one class here. As buffers, and so in files, with D numbers an
     item, P = min(D, BASIS) and F = min(P, FACTORS): ``class_shares`` (C,) of the data and ``shares`` (C, K) of each
-    component in its class; orthonormal ``basis`` (D, P); ``means`` (C, K, D); and the covariance, within the basis
-    ``loadings`` (C, K, P, F) times their transpose and ``own`` (C, K, P) on the diagonal, across it ``across`` (C, K).
+    component in its class; orthonormal ``basis`` (D, P), with zeros for directions that the data do not have; ``means``
+    (C, K, D); and the covariance, within the basis ``loadings`` (C, K, P, F) times their transpose and ``own`` (C, K,
+    P) on the diagonal, across it ``across`` (C, K).
     """
 
     class_shares: Tensor
@@ -70,6 +72,12 @@ class Prior(nn.Module):
     def size(self) -> int:
         """How many numbers it is made of."""
         return sum(buffer.numel() for buffer in self.buffers())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of any module; a prior of another kind raises ValueError, and says so."""
+        if state_dict.keys() != self.state_dict().keys():
+            raise ValueError("its prior is of another kind than this version of the studio fits: train the model again")
+        return super().load_state_dict(state_dict, strict, assign)
 
     def draw(self, noise: Noise, shape: Sequence[int], level: Level, cond: Tensor | None, index: int = 0) -> Tensor:
         """x at ``level``, (B, *shape): a normal draw of ``noise``, taken where an item's class has its data.

@@ -85,8 +85,9 @@ class Trainer:
             take_weights(self.learner.denoiser, config, self.facts, self.device)
         components = config.recipe.prior_components
         prior = Prior(components, self.facts.shape, self.facts.num_classes) if components else None
-        self.learner.prior = self.prior = None if prior is None else prior.to(self.device)
+        self.prior = None if prior is None else prior.to(self.device)
         """What x_T is drawn from; fitted to the data when the run begins."""
+        self.learner.prior = self.prior
         self._prior_is_due = prior is not None and not resumes
         self.ema = EMA(self.learner.denoiser, config.run.ema_decay, config.run.ema_exponent)
         self.batches = Batches(self.dataset, config.run.batch, config.run.seed, self.device)
@@ -99,10 +100,11 @@ class Trainer:
         self.scored_step = 0
         self._held_out = self.batches.held_out(HELD_OUT_COUNT)
         self._scorer = Scorer(self.dataset, config.run.score_count, self.device) if config.run.score_every else None
-        size, once = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM, 2 * self.prior.size if self.prior else 0
-        room = max(config.run.rewind_mb * 1_000_000 - once, 0)
+        size = 2 * num_parameters(self.learner.denoiser) + _HEADER_ROOM
+        self._shared_size = 2 * self.prior.size if self.prior else 0
+        """Bytes of the prior, of which all snapshots share one copy."""
+        room = max(config.run.rewind_mb * 1_000_000 - self._shared_size, 0)
         self._snapshots = Series(run.snapshots, config.run.steps, room, size)
-        self._least_room = size + once
         self._meter, self._level_losses = Meter(), _LevelLosses(self.device)
         self._ends = {first + count for first, count in config.recipe.spans(config.run.steps)}
         """Steps after which others of another kind begin: no report holds both kinds."""
@@ -369,20 +371,21 @@ class Trainer:
         budget, series = self.config.run.rewind_mb, self._snapshots
         try:
             series.begin(self.step)
-            if series.count and self.prior is not None:
-                native.save_prior(series.folder, self.prior)
         except OSError as error:
             yield events.Warned(summary=f"{explain(error, series.folder)} Training goes on.")
         if budget and not series.count:
+            least = (series.size + self._shared_size) / 1e6
             yield events.Warned(
-                summary=f"This training cannot be rewound: one snapshot takes {self._least_room / 1e6:,.0f} MB, and "
+                summary=f"This training cannot be rewound: one snapshot takes {least:,.0f} MB, and "
                 f"rewind_mb = {budget} allows {budget} MB for all. Grant more, or 0 for none."
             )
 
     def _snapshot(self) -> Iterator[events.Event]:
         """Keep the averaged weights as they are, in half precision; a failure is told, once, and training goes on."""
         try:
-            self._snapshots.add(self.step, lambda path: native.save_average(path, self.header(), self.ema.average))
+            self._snapshots.add(
+                self.step, lambda path: native.save_average(path, self.header(), self.ema.average, self.prior)
+            )
         except OSError as error:
             if not self._snapshot_failed:
                 yield events.Warned(

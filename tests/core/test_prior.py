@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from train_controls import StopAt, Unhurried
 
+from studio.core import events
+from studio.core.checkpoints import native
 from studio.core.checkpoints.header import NotACheckpoint
 from studio.core.checkpoints.native import load
+from studio.core.checkpoints.resume import load_resume
 from studio.core.config import RunKnobs, TrainConfig
 from studio.core.data.base import Dataset
 from studio.core.data.points import Gaussians25
@@ -273,6 +277,43 @@ class TestOfAModel:
         (folder / "prior.safetensors").unlink()
         with pytest.raises(NotACheckpoint, match="holds no prior"):
             load(found[0][1], CPU)
+
+    def test_one_that_could_not_be_written_is_written_with_the_next_snapshot(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole, tries = native.write, []
+
+        def write(path: Path, *rest: Any) -> None:
+            if path.name == native.PRIOR_OF_AVERAGES:
+                tries.append(path)
+                if len(tries) == 1:
+                    raise OSError(28, "No space left on device", str(path))
+            whole(path, *rest)
+
+        monkeypatch.setattr(native, "write", write)
+        trainer = Trainer(config_of(), Run(tmp_path / "run"))
+        told = [event.summary for event in trainer.run(Unhurried()) if isinstance(event, events.Warned)]
+        assert len(told) == 1
+        assert "disk is full" in told[0]
+        found = found_in(trainer.run_folder.snapshots)
+        assert len(found) >= 1
+        assert all(load(path, CPU).prior is not None for _, path in found)
+
+    def test_it_takes_its_room_from_the_snapshots(self, tmp_path: Path) -> None:
+        config = config_of()
+        small = dataclasses.replace(config, run=dataclasses.replace(config.run, rewind_mb=1))
+        trainer = Trainer(small, Run(tmp_path / "run"))
+        assert trainer._snapshots.budget == 1_000_000 - trainer._shared_size < 1_000_000
+
+    def test_a_run_with_one_of_another_kind_is_not_resumed(self, trained: Trainer) -> None:
+        path = trained.run_folder.resume
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        tensors["prior.directions"] = tensors.pop("prior.loadings")
+        save_file(tensors, path, metadata=metadata)
+        with pytest.raises(ValueError, match=r"of another kind.*\. Start a new run"):
+            load_resume(path, trained._modules(), trained.learner.optimizers)
 
     @pytest.mark.parametrize(
         ("change", "said"),

@@ -1,7 +1,7 @@
 """Our own checkpoints: writing them whole, and rebuilding the model they describe.
 
 The tensors ``ema.*`` are the averaged weights, which sample, ``raw.*`` those of the last step, and ``prior.*`` what x_T
-is drawn from, where that is fitted to the data.
+is drawn from, where that is fitted to the data. Averages that are saved by themselves have that in a file beside them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from studio.core.networks.base import fresh_weights
 from studio.core.prior import Prior
 from studio.core.recipes.base import DataFacts, Recipe
 from studio.core.short_schedule import ShortSchedule
+
+PRIOR_OF_AVERAGES = "prior.safetensors"
+"""The file of the prior beside averages that are saved by themselves."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +74,16 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
             raise OSError(int(found[1]) if found else errno.EIO, str(error), str(path)) from error
 
 
-def save_average(path: Path, header: Header, ema: nn.Module) -> None:
+def save_average(path: Path, header: Header, ema: nn.Module, prior: Prior | None = None) -> None:
     """Write the averaged weights alone, in half precision: a quarter of a checkpoint, from which one can sample too.
 
-    A model with a prior needs that beside it, by :func:`save_prior`, once for all. Raises OSError where it cannot.
+    A prior goes beside it, once for all such files of the folder. Raises OSError where it cannot.
     """
-    write(
-        path, {f"ema.{name}": value.half() for name, value in portable(ema.state_dict()).items()}, header.to_metadata()
-    )
-
-
-def save_prior(folder: Path, prior: Prior) -> None:
-    """Write what x_T is drawn from into a folder, for the averages there. Raises OSError where it cannot."""
-    write(folder / _PRIOR, _of_prior(prior), {})
-
-
-_PRIOR = "prior.safetensors"
+    beside = path.with_name(PRIOR_OF_AVERAGES)
+    if prior is not None and not beside.is_file():
+        write(beside, _of_prior(prior), {})
+    tensors = {f"ema.{name}": value.half() for name, value in portable(ema.state_dict()).items()}
+    write(path, tensors, header.to_metadata())
 
 
 def _of_prior(prior: Prior | None) -> dict[str, Tensor]:
@@ -192,13 +189,14 @@ def _prior(path: Path, components: int, facts: DataFacts, device: torch.device) 
     """What x_T is drawn from, where the recipe has it fitted. Raises ValueError or RuntimeError for another."""
     if not components:
         return None
-    beside = path.with_name(_PRIOR)
+    beside = path.with_name(PRIOR_OF_AVERAGES)
     found = _prior_tensors(path) or (_prior_tensors(beside) if beside.is_file() else {})
     if not found:
-        raise ValueError("it holds no prior to draw x_T from, where its recipe has one.")
+        raise ValueError(
+            "it holds no prior to draw x_T from, where its recipe has one. A snapshot of a training needs the file "
+            f"{PRIOR_OF_AVERAGES} of its folder beside it."
+        )
     with torch.device("meta"):  # a description may claim a prior of any size: it takes room once it is found to fit
         prior = Prior(components, facts.shape, facts.num_classes)
-    if found.keys() != prior.state_dict().keys():
-        raise ValueError("its prior is of another kind than this version of the studio fits. Train the model again.")
     prior.load_state_dict(found, assign=True)
     return prior.to(device)
